@@ -1,0 +1,45 @@
+//! What stops a job: a sentence for the reader and the exit code chosen by what the reader would do.
+
+use crate::Exit;
+
+/// An error that ends a run. Its text names the job's step, the place and the way out; its [`Exit`] says what kind of help it needs.
+///
+/// ```
+/// use millpond_engine::{Exit, Fault};
+/// let fault = Fault::new(Exit::FixJob, "record 7 of clicks/0 is not JSON").because(std::io::Error::other("line 1 column 3"));
+/// assert_eq!(fault.to_string(), "record 7 of clicks/0 is not JSON: line 1 column 3");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Fault {
+    exit: Exit,
+    text: String,
+}
+
+impl Fault {
+    /// A fault with its sentence: lower case, no full stop.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Fault { exit, text: text.into() }
+    }
+
+    /// The same with its cause, and the cause's causes, appended.
+    #[must_use]
+    pub fn because(mut self, cause: impl std::error::Error) -> Self {
+        self.text.push_str(&format!(": {cause}"));
+        let mut source = cause.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !self.text.ends_with(&text) {
+                self.text.push_str(&format!(": {text}"));
+            }
+            source = cause.source();
+        }
+        self
+    }
+
+    /// The exit code the process ends with.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+}

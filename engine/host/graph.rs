@@ -1,0 +1,204 @@
+//! The logical graph: nodes as data (the plan) beside closures that lower them. Typed ports connect producer and consumer, so nothing is
+//! downcast; `'s` is the lifetime of the timely scope the graph will be lowered into, and free when it never is.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use millpond_state::store::{Manifest, Store};
+use timely::dataflow::{Scope, Stream};
+
+use super::time::Time;
+use super::bad::{BadDesk, DeadLetter, OnBad};
+use crate::plan::{Node, Plan, Role};
+use crate::run::local::Local;
+use crate::sink::{Sink, System};
+use crate::source::{Env, From, Partition, Source};
+use crate::{Batch, Fault};
+
+/// What a node needs to become an operator of one worker.
+pub(crate) struct Lowering<'s> {
+    pub(crate) scope: Scope<'s, Time>,
+    pub(crate) local: Rc<Local>,
+    pub(crate) bad: Rc<BadDesk>,
+    pub(crate) resume: Arc<Resume>,
+}
+
+/// What a run goes on from.
+pub(crate) struct Resume {
+    pub(crate) env: Env,
+    pub(crate) manifest: Manifest,
+    pub(crate) store: Arc<Store>,
+    /// Partitions of each sink's outlet, by node.
+    pub(crate) partitions: std::collections::BTreeMap<u32, u32>,
+    /// Whether the run ends when its sources have.
+    pub(crate) until_end: bool,
+}
+
+impl Resume {
+    /// The first epoch of this run.
+    pub(crate) fn open(&self) -> u64 {
+        self.manifest.id.epoch + 1
+    }
+}
+
+type Lower<'s> = Box<dyn FnOnce(&Lowering<'s>) -> Result<(), Fault> + 's>;
+type Connect = Box<dyn Fn(&Env, &From) -> Result<Vec<Partition>, Fault>>;
+
+/// A source as the leader needs it.
+pub(crate) struct DrawnSource {
+    pub(crate) uid: String,
+    pub(crate) bounded: bool,
+    pub(crate) connect: Connect,
+}
+
+/// A sink as the leader needs it.
+pub(crate) struct DrawnSink {
+    pub(crate) node: u32,
+    pub(crate) target: String,
+    pub(crate) system: Rc<dyn System>,
+}
+
+/// Where a job is drawn: nodes, and how each becomes an operator.
+#[derive(Default)]
+pub struct Graph<'s> {
+    nodes: RefCell<Vec<Node>>,
+    lowering: RefCell<Vec<Lower<'s>>>,
+    pub(crate) sources: RefCell<Vec<DrawnSource>>,
+    pub(crate) sinks: RefCell<Vec<DrawnSink>>,
+    refusals: RefCell<Vec<String>>,
+    pub(crate) on_bad: RefCell<OnBad>,
+}
+
+impl std::fmt::Debug for Graph<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graph").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
+/// Whether somebody downstream asks for positions; read by whatever makes the records once everything is drawn.
+pub(crate) type Ask = Rc<Cell<bool>>;
+
+/// Where a lowered producer leaves its stream for its consumers.
+pub(crate) struct Port<'s, T> {
+    stream: RefCell<Option<Stream<'s, Time, Batch<T>>>>,
+}
+
+impl<'s, T: Clone + 'static> Port<'s, T> {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Port { stream: RefCell::new(None) })
+    }
+    pub(crate) fn set(&self, stream: Stream<'s, Time, Batch<T>>) {
+        assert!(self.stream.replace(Some(stream)).is_none(), "a node is lowered once");
+    }
+    pub(crate) fn get(&self) -> Stream<'s, Time, Batch<T>> {
+        self.stream.borrow().clone().expect("producers are lowered before their consumers")
+    }
+}
+
+impl<'s> Graph<'s> {
+    /// An empty graph.
+    #[must_use]
+    pub fn new() -> Rc<Self> {
+        Rc::new(Graph::default())
+    }
+
+    /// Adds a node and returns its number. Streams are values, so nodes are drawn in topological order.
+    pub(crate) fn add(&self, node: Node) -> u32 {
+        let mut nodes = self.nodes.borrow_mut();
+        let id = u32::try_from(nodes.len()).expect("a job has less than four billion nodes");
+        nodes.push(Node { id, ..node });
+        id
+    }
+
+    /// Adds a stateless step below `input`; its name is its nearest named ancestor's and its kind, numbered where that is needed.
+    pub(crate) fn add_step(&self, kind: &str, below: &str, inputs: Vec<u32>) -> u32 {
+        let mut uid = format!("{below}/{kind}");
+        let nodes = self.nodes.borrow();
+        let same = nodes.iter().filter(|node| node.role == Role::Step && node.uid.split(" #").next() == Some(&uid)).count();
+        drop(nodes);
+        if same > 0 {
+            uid = format!("{uid} #{}", same + 1);
+        }
+        self.add(step_node(uid, kind, inputs))
+    }
+
+    pub(crate) fn lower_with(&self, lower: impl FnOnce(&Lowering<'s>) -> Result<(), Fault> + 's) {
+        self.lowering.borrow_mut().push(Box::new(lower));
+    }
+
+    /// Notes a reason why the job cannot run.
+    pub fn refuse(&self, reason: impl Into<String>) {
+        self.refusals.borrow_mut().push(reason.into());
+    }
+
+    /// Records that cannot be used are skipped and counted.
+    pub fn skip_bad(&self) {
+        *self.on_bad.borrow_mut() = OnBad::Skip;
+    }
+
+    /// Records that cannot be used are written to `sink`, committed with the rest.
+    pub fn dead_letters(&self, name: &str, sink: impl Sink<DeadLetter>) {
+        let plan = sink.plan();
+        let settings = vec![("to".to_owned(), format!("{} {}", plan.kind, plan.to))];
+        let role = Role::Sink;
+        let kind = "dead letters".to_owned();
+        let inputs = Vec::new();
+        let node = self.add(Node { settings, role, kind, ..step_node(name.to_owned(), "", inputs) });
+        self.sinks.borrow_mut().push(DrawnSink { node, target: plan.to, system: sink.system() });
+        *self.on_bad.borrow_mut() = OnBad::DeadLetter(node, Rc::new(sink));
+    }
+
+    /// The plan, or every reason why there is none. Needs no worker and no dataflow.
+    ///
+    /// # Errors
+    /// A sentence for each thing that is wrong.
+    pub fn plan(&self) -> Result<Plan, Vec<String>> {
+        let plan = Plan { nodes: self.nodes.borrow().clone() };
+        let mut refusals = self.refusals.borrow().clone();
+        refusals.extend(plan.refusals());
+        if refusals.is_empty() { Ok(plan) } else { Err(refusals) }
+    }
+
+    pub(crate) fn add_source<S: Source>(&self, name: &str, source: Rc<S>) -> u32 {
+        let plan = source.plan();
+        let pace = source.pace();
+        let time = if pace.timed { format!("{} behind", micros(pace.bound_micros)) } else { "none".to_owned() };
+        let mut settings = vec![("from".to_owned(), format!("{} {}", plan.kind, plan.from)), ("event time".to_owned(), time)];
+        if let Some(idle) = pace.idle_after {
+            settings.push(("idle after".to_owned(), format!("{idle:?}")));
+        }
+        if pace.guard_micros != crate::source::Pace::default().guard_micros {
+            settings.push(("future guard".to_owned(), micros(pace.guard_micros)));
+        }
+        let node = Node { role: Role::Source, settings, ..step_node(name.to_owned(), "source", Vec::new()) };
+        let id = self.add(node);
+        let connect = Box::new(move |env: &Env, from: &From| source.connect(env, from));
+        self.sources.borrow_mut().push(DrawnSource { uid: name.to_owned(), bounded: plan.bounded, connect });
+        id
+    }
+
+    /// Instantiates the operators of one worker.
+    pub(crate) fn lower(&self, lowering: &Lowering<'s>) -> Result<(), Fault> {
+        self.lowering.take().into_iter().try_for_each(|lower| lower(lowering))
+    }
+}
+
+/// Microseconds for people.
+pub(crate) fn micros(micros: i64) -> String {
+    let span = std::time::Duration::from_micros(micros.unsigned_abs());
+    format!("{}{}", if micros < 0 { "-" } else { "" }, humantime::format_duration(span))
+}
+
+pub(crate) fn step_node(uid: String, kind: &str, inputs: Vec<u32>) -> Node {
+    Node {
+        id: 0,
+        uid,
+        kind: kind.to_owned(),
+        role: Role::Step,
+        inputs,
+        settings: Vec::new(),
+        shapes: Vec::new(),
+        notes: Vec::new(),
+    }
+}

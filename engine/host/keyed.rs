@@ -1,0 +1,300 @@
+//! Hosting a keyed operator: the shuffle's sending half, and the operator itself behind one capability an output.
+//!
+//! In one activation: apply the open epoch's rows and stash later ones; the watermark is the least of the frontier and of what waits;
+//! advance, in budgets, while there is credit; downgrade; when nothing of the open epoch can come any more, snapshot, roll to the next
+//! epoch, apply what waited, and again. The inputs are declared disconnected from the outputs, so that the capability held here is the
+//! whole promise downstream.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use millpond_state::{Data, Entry, Key, KeyGroup, Section, Timestamp};
+use timely::container::NoopBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::DistributorPact;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Antichain;
+use timely::progress::frontier::MutableAntichain;
+use timely::scheduling::activate::Activator;
+
+use super::chain::{Chain, promise};
+use super::graph::{Ask, Lowering};
+use super::line::{KeyStep, Scatter};
+use super::pact::ToWorker;
+use super::time::Time;
+use crate::metrics::Counter;
+use crate::operator::{Context, Firing, Operator};
+use crate::run::local::{Local, Part, entering, reading};
+use crate::source::Waker;
+use crate::{Batch, Exit, Fault, Shipment};
+
+/// Records a call of `advance` may emit, and how many calls one activation makes before others get their turn.
+const BUDGET: usize = 2048;
+const TURN: usize = 16;
+
+/// A drawn keyed operator.
+pub(crate) struct Keyed<'s, K, T> {
+    pub(crate) node: u32,
+    pub(crate) uid: String,
+    pub(crate) chain: Box<dyn Chain<'s, T> + 's>,
+    pub(crate) key: KeyStep<K, T>,
+    pub(crate) ask: Ask,
+}
+
+type Out<'s, T> = Stream<'s, Time, Batch<T>>;
+
+impl<'s, K: Key, T: Data> Keyed<'s, K, T> {
+    pub(crate) fn lower<O: Operator<Key = K, In = T>>(
+        self,
+        lowering: &Lowering<'s>,
+        mut operator: O,
+    ) -> Result<(Out<'s, O::Out>, Out<'s, O::Side>), Fault> {
+        restore(&self.uid, &mut operator, lowering)?;
+        let Keyed { node, uid, chain, key, ask } = self;
+        let keyed = send(node, &uid, chain, key, lowering);
+        Ok(host(node, uid, keyed, operator, ask.get(), lowering))
+    }
+}
+
+/// Gives the operator what the checkpoint holds of the key groups this worker owns.
+fn restore<O: Operator>(uid: &str, operator: &mut O, lowering: &Lowering<'_>) -> Result<(), Fault> {
+    let resume = &lowering.resume;
+    if let Some(fires) = resume.manifest.fired.get(uid) {
+        operator.restore_fired(&fires.iter().map(|run| (run.from, run.to, run.watermark)).collect());
+    }
+    let (from, to) = lowering.local.groups();
+    let lost = |error: &dyn std::error::Error| {
+        Fault::new(Exit::Restore, format!("the state of {uid:?} in checkpoint {} cannot be restored: {error}", resume.manifest.id))
+    };
+    let mut entries = resume.store.restore(&resume.manifest, from..to, Some(uid)).map_err(|error| lost(&error))?;
+    while let Some(entry) = entries.next_entry().map_err(|error| lost(&error))? {
+        let (group, key) = (entry.group, entry.key);
+        operator.restore(Entry { group, key, value: Some(entry.value) }).map_err(|error| lost(&error))?;
+    }
+    Ok(())
+}
+
+/// The sending half: the chain, keying and partitioning, in one operator.
+fn send<'s, K: Key, T: Data>(
+    node: u32,
+    uid: &str,
+    chain: Box<dyn Chain<'s, T> + 's>,
+    mut key: KeyStep<K, T>,
+    lowering: &Lowering<'s>,
+) -> Stream<'s, Time, Shipment<K, T>> {
+    let mut operator = OperatorBuilder::new(format!("{uid}/send"), lowering.scope);
+    let mut drive = chain.open(&mut operator, lowering);
+    let (output, keyed) = operator.new_output::<Shipment<K, T>>();
+    let mut output = OutputBuilder::<_, NoopBuilder<Shipment<K, T>>>::from(output);
+    let local = Rc::clone(&lowering.local);
+    let mut scatter = Scatter::new(local.shared.workers);
+    operator.build(move |mut own| {
+        move |frontiers| {
+            local.guard(|| {
+                let mut output = output.activate();
+                drive(&mut own, frontiers, &mut |held, batch| {
+                    entering(node);
+                    let (origin, weight, count) = (batch.origin, batch.weight(), batch.rows.len() as u64);
+                    scatter.reserve(batch.rows.len());
+                    key(batch, &mut scatter);
+                    for (worker, shipment) in scatter.shipments.iter_mut().enumerate() {
+                        if local.muted.get() {
+                            shipment.rows.clear();
+                            shipment.positions.clear();
+                        }
+                        if shipment.rows.is_empty() {
+                            continue;
+                        }
+                        shipment.origin = origin;
+                        shipment.worker = worker as u32;
+                        shipment.weight = weight * shipment.rows.len() as u64 / count.max(1);
+                        local.shared.credits.take(shipment.weight);
+                        output.session_with_builder(&held.at(0)).give_container(shipment);
+                        *shipment = Shipment::default();
+                    }
+                });
+            });
+        }
+    });
+    keyed
+}
+
+/// The receiving half.
+fn host<'s, O: Operator>(
+    node: u32,
+    uid: String,
+    keyed: Stream<'s, Time, Shipment<O::Key, O::In>>,
+    operator: O,
+    positions: bool,
+    lowering: &Lowering<'s>,
+) -> (Out<'s, O::Out>, Out<'s, O::Side>) {
+    let none: [(usize, Antichain<()>); 0] = [];
+    let mut builder = OperatorBuilder::new(uid.clone(), lowering.scope);
+    let mut input = builder.new_input_connection(keyed, DistributorPact(|_| ToWorker), none.clone());
+    let (out, results) = builder.new_output_connection::<Batch<O::Out>, _>(none.clone());
+    let (side, late) = builder.new_output_connection::<Batch<O::Side>, _>(none);
+    let mut out = OutputBuilder::<_, NoopBuilder<Batch<O::Out>>>::from(out);
+    let mut side = OutputBuilder::<_, NoopBuilder<Batch<O::Side>>>::from(side);
+    let local = Rc::clone(&lowering.local);
+    local.join();
+    let address = builder.operator_info().address;
+    let worker = lowering.scope.worker();
+    let sync = worker.sync_activator_for(address.to_vec());
+    // A worker that has gone needs no waking.
+    local.shared.add_waker(Waker::new(move || sync.activate().unwrap_or(())));
+    let metrics = local.shared.metrics.clone();
+    let labels = [("uid", uid.as_str())];
+    let mut hosted = Hosted {
+        late: metrics.counter("millpond_late_records_total", "records that came after their window was final", &labels),
+        unassigned: metrics.counter("millpond_unassigned_records_total", "records that belong to no window", &labels),
+        emitted: metrics.counter("millpond_results_total", "records made by stateful steps", &labels),
+        activator: worker.activator_for(address),
+        context: Context::new(positions),
+        open: lowering.resume.open(),
+        watermark: Timestamp::MIN,
+        waiting: VecDeque::new(),
+        node,
+        uid,
+        operator,
+        local,
+    };
+    builder.build(move |mut capabilities| {
+        let start = Time { epoch: hosted.open, watermark: Timestamp::MIN };
+        capabilities.iter_mut().for_each(|capability| capability.downgrade(&start));
+        move |frontiers| {
+            let local = Rc::clone(&hosted.local);
+            local.guard(|| {
+                input.for_each(|capability, shipment| hosted.take(capability.time(), shipment));
+                let (mut out, mut side) = (out.activate(), side.activate());
+                let mut leave = |context: &mut Context<O::Out, O::Side>, held: &[Capability<Time>]| {
+                    if !context.out.rows.is_empty() {
+                        out.session_with_builder(&held[0]).give_container(&mut context.out);
+                        context.out.clear();
+                    }
+                    if !context.side.rows.is_empty() {
+                        side.session_with_builder(&held[1]).give_container(&mut context.side);
+                        context.side.clear();
+                    }
+                };
+                hosted.run(&mut capabilities, &frontiers[0], &mut leave);
+            });
+        }
+    });
+    (results, late)
+}
+
+type Leave<'a, O> = &'a mut dyn FnMut(&mut Context<<O as Operator>::Out, <O as Operator>::Side>, &[Capability<Time>]);
+
+struct Hosted<O: Operator> {
+    node: u32,
+    uid: String,
+    operator: O,
+    context: Context<O::Out, O::Side>,
+    local: Rc<Local>,
+    activator: Activator,
+    open: u64,
+    /// What has been promised downstream as watermark of the input: everything due at it has left.
+    watermark: Timestamp,
+    waiting: VecDeque<(Time, Shipment<O::Key, O::In>)>,
+    late: Counter,
+    unassigned: Counter,
+    emitted: Counter,
+}
+
+impl<O: Operator> Hosted<O> {
+    fn take(&mut self, time: &Time, shipment: &mut Shipment<O::Key, O::In>) {
+        if time.epoch == self.open {
+            self.apply(shipment);
+        } else {
+            self.waiting.push_back((*time, std::mem::take(shipment)));
+        }
+    }
+
+    fn apply(&mut self, shipment: &mut Shipment<O::Key, O::In>) {
+        entering(self.node);
+        reading(Some(shipment.origin));
+        self.operator.apply(shipment, &mut self.context);
+        self.local.shared.give(shipment.weight);
+    }
+
+    fn run(&mut self, held: &mut [Capability<Time>], frontier: &MutableAntichain<Time>, leave: Leave<'_, O>) {
+        loop {
+            self.flush(held, leave);
+            // An empty frontier promises nothing: it also comes from a source that went away.
+            let Some(promised) = promise(frontier) else { return };
+            let waits = self.waiting.iter().map(|(time, _)| time.watermark).min();
+            let watermark = waits.map_or(promised.watermark, |waits| waits.min(promised.watermark));
+            let fired = self.fire(watermark, held, leave);
+            if fired {
+                self.watermark = self.watermark.max(watermark);
+                let epoch = self.open;
+                // An operator may hold its promise back, never take it back.
+                let promise = self.operator.output_watermark(self.watermark).max(held[0].time().watermark);
+                downgrade(held, Time { epoch, watermark: promise });
+            }
+            if promised.epoch <= self.open || !self.local.running() {
+                return;
+            }
+            self.close(held, leave);
+        }
+    }
+
+    /// Emits what is due. False when the budget of this activation or the credit ran out: more is due, and the promise stays.
+    fn fire(&mut self, watermark: Timestamp, held: &[Capability<Time>], leave: Leave<'_, O>) -> bool {
+        entering(self.node);
+        reading(None);
+        for _ in 0..TURN {
+            let budget = if self.local.shared.credits.available() { BUDGET } else { 0 };
+            let firing = self.operator.advance(watermark, budget, &mut self.context);
+            self.flush(held, leave);
+            if firing == Firing::Done {
+                return true;
+            }
+            if budget == 0 {
+                // Woken when bytes are given back.
+                return false;
+            }
+        }
+        self.activator.activate();
+        false
+    }
+
+    /// The epoch closes: snapshot, roll, apply what waited.
+    fn close(&mut self, held: &mut [Capability<Time>], leave: Leave<'_, O>) {
+        entering(self.node);
+        self.operator.close(&mut self.context);
+        self.flush(held, leave);
+        let mut section = Section::new(&self.uid);
+        self.operator.snapshot(&mut section);
+        let fires = self.operator.fired(self.local.groups());
+        self.local.close(self.open, Part::State(section, fires));
+        self.open += 1;
+        downgrade(held, Time { epoch: self.open, watermark: held[0].time().watermark });
+        for _ in 0..self.waiting.len() {
+            let (time, mut shipment) = self.waiting.pop_front().expect("as many as there were");
+            if time.epoch == self.open {
+                self.apply(&mut shipment);
+            } else {
+                self.waiting.push_back((time, shipment));
+            }
+        }
+    }
+
+    fn flush(&mut self, held: &[Capability<Time>], leave: Leave<'_, O>) {
+        let context = &mut self.context;
+        self.late.add(std::mem::take(&mut context.late));
+        self.unassigned.add(std::mem::take(&mut context.unassigned));
+        self.emitted.add(context.out.rows.len() as u64);
+        leave(context, held);
+    }
+}
+
+fn downgrade(held: &mut [Capability<Time>], to: Time) {
+    for capability in held {
+        capability.downgrade(&to);
+    }
+}
+
+const _: () = assert!(KeyGroup::COUNT <= u16::MAX as usize, "runs of key groups are written as u16");

@@ -1,0 +1,16 @@
+//! Hosting: the only place that speaks timely's operator API.
+//!
+//! - `graph`, `line`: what the closure draws, typed; `chain`: stateless steps, fused.
+//! - `intake`: sources; `keyed`: shuffles and keyed operators; `fan`: fan-out and split; `outlet`: sinks; `bad`: refused records.
+//! - `time`, `pact`: the timestamp, and how batches travel.
+
+pub(crate) mod bad;
+pub(crate) mod chain;
+mod fan;
+pub(crate) mod graph;
+mod intake;
+mod keyed;
+pub(crate) mod line;
+mod outlet;
+mod pact;
+pub(crate) mod time;

@@ -1,0 +1,329 @@
+//! The coordinator: does what the commit protocol says. One thread a job: it closes epochs, gathers votes and output, writes manifests,
+//! and has the decider make epochs real.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use millpond_state::Timestamp;
+use millpond_state::store::{CheckpointId, FileRef, FiredRun, Manifest, Store};
+
+use super::keep::Chore;
+use super::shared::{Event, Shared, Vote};
+use super::writer::store_fault;
+use super::{Delivery, Ended};
+use crate::clock;
+use crate::metrics::{Counter, Gauge};
+use crate::protocol::{Action, CommitRecord, Input, Protocol};
+use crate::sink::{Decider, Follower, Outgoing};
+use crate::Fault;
+
+/// An idle job commits at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// With more files than this in a checkpoint the keeper is asked to merge.
+const MERGE_FROM: usize = 8;
+
+/// Where each sink's output goes.
+pub(crate) struct Routes {
+    pub(crate) decider: Box<dyn Decider>,
+    pub(crate) followers: Vec<Box<dyn Follower>>,
+    /// Sinks of followers; all others are the decider's.
+    pub(crate) following: BTreeMap<u32, usize>,
+}
+
+/// What `status` wants to know of commits.
+#[derive(Clone, Debug)]
+pub(crate) struct Committed {
+    pub(crate) epoch: u64,
+    pub(crate) clock: Option<Timestamp>,
+    pub(crate) files: Vec<FileRef>,
+    pub(crate) written: u64,
+}
+
+pub(crate) struct Coordinator {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) routes: Routes,
+    pub(crate) interval: Duration,
+    pub(crate) delivery: Delivery,
+    pub(crate) instance: String,
+    pub(crate) job: (String, u32),
+    pub(crate) chores: Sender<Chore>,
+    pub(crate) committed: Arc<Mutex<Committed>>,
+    /// The newest manifest, prepared or committed.
+    pub(crate) newest: Manifest,
+    /// The newest committed checkpoint.
+    pub(crate) parent: CheckpointId,
+    protocol: Protocol,
+    output: BTreeMap<u64, Vec<Outgoing>>,
+    votes: BTreeMap<u64, Vec<Vote>>,
+    prepared: VecDeque<(Manifest, u32)>,
+    merging: bool,
+    open_output: u64,
+    dirty: bool,
+    ends: usize,
+    written: Counter,
+    commits: Counter,
+    epoch: Gauge,
+}
+
+impl Coordinator {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the start of a run")]
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        store: Arc<Store>,
+        routes: Routes,
+        interval: Duration,
+        delivery: Delivery,
+        instance: String,
+        job: (String, u32),
+        chores: Sender<Chore>,
+        committed: Arc<Mutex<Committed>>,
+        newest: Manifest,
+    ) -> Self {
+        let metrics = &shared.metrics;
+        Coordinator {
+            written: metrics.counter("millpond_records_written_total", "records written and committed", &[]),
+            commits: metrics.counter("millpond_commits_total", "epochs made real", &[]),
+            epoch: metrics.gauge("millpond_epoch", "the newest real epoch", &[]),
+            protocol: Protocol::new(shared.workers, newest.id.epoch),
+            parent: newest.id,
+            shared,
+            store,
+            routes,
+            interval,
+            delivery,
+            instance,
+            job,
+            chores,
+            committed,
+            newest,
+            output: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            prepared: VecDeque::new(),
+            merging: false,
+            open_output: 0,
+            dirty: false,
+            ends: 0,
+        }
+    }
+
+    /// Runs until the job is finished, stopped or cannot go on.
+    pub(crate) fn run(&mut self, events: &Receiver<Event>) -> Result<Ended, Fault> {
+        let mut last_close = clock::instant();
+        let heartbeat = self.interval.max(HEARTBEAT);
+        loop {
+            let now = clock::instant();
+            let due = last_close + self.interval;
+            if now >= due && !self.protocol.closing() {
+                let dirty = std::mem::take(&mut self.dirty) || self.shared.input_bytes.load(Ordering::Relaxed) > 0;
+                if dirty || now >= last_close + heartbeat {
+                    last_close = now;
+                    if let Some(ended) = self.step(Input::Tick)? {
+                        return Ok(ended);
+                    }
+                }
+            }
+            let wait = self.wait(now, last_close, heartbeat);
+            let event = match events.recv_timeout(wait) {
+                Ok(event) => event,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => unreachable!("the coordinator holds a sender itself"),
+            };
+            let closed = self.protocol.open();
+            if let Some(ended) = self.take(event)? {
+                return Ok(ended);
+            }
+            if self.protocol.open() != closed {
+                last_close = clock::instant();
+            }
+        }
+    }
+
+    fn wait(&self, now: Instant, last_close: Instant, heartbeat: Duration) -> Duration {
+        let due = last_close + self.interval;
+        if due > now {
+            return due - now;
+        }
+        // Nothing to close yet: look again when an idle job has to, or sooner, since input is counted without an event.
+        let idle = (last_close + heartbeat).saturating_duration_since(now);
+        idle.min(self.interval).max(Duration::from_millis(1))
+    }
+
+    fn take(&mut self, event: Event) -> Result<Option<Ended>, Fault> {
+        match event {
+            Event::Output(outgoing) => {
+                self.dirty = true;
+                self.open_output += outgoing.weight();
+                let (epoch, records) = (outgoing.epoch, outgoing.len() as u64);
+                if self.delivery == Delivery::AtLeastOnce && !self.routes.following.contains_key(&outgoing.sink) {
+                    self.routes.decider.stage(&outgoing)?;
+                    self.routes.decider.publish()?;
+                    self.shared.give(outgoing.weight());
+                    self.written.add(records);
+                } else {
+                    self.output.entry(epoch).or_default().push(outgoing);
+                }
+                if let Some(ended) = self.step(Input::Output { epoch, records })? {
+                    return Ok(Some(ended));
+                }
+                if self.open_output >= self.shared.tuning.epoch_output_bytes {
+                    return self.step(Input::Tick);
+                }
+                Ok(None)
+            }
+            Event::Vote(vote) => {
+                let (epoch, worker, sent) = (vote.closed.epoch, vote.closed.worker, vote.closed.sent);
+                self.votes.entry(epoch).or_default().push(vote);
+                self.step(Input::Vote { epoch, worker, sent })
+            }
+            Event::End => {
+                self.ends += 1;
+                if self.ends == self.shared.workers { self.step(Input::End) } else { Ok(None) }
+            }
+            Event::Full => self.step(Input::Tick),
+            Event::Stop => self.step(Input::Stop),
+            Event::Merged(merged) => {
+                self.merging = false;
+                if let Some(merged) = merged {
+                    replace(&mut self.newest.files, &merged.inputs, merged.output);
+                }
+                Ok(None)
+            }
+            Event::Fault(fault) => Err(fault),
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Result<Option<Ended>, Fault> {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for action in self.protocol.step(input) {
+                match action {
+                    Action::StopReading => self.shared.stop_reading(),
+                    Action::Close(epoch) => {
+                        crate::failpoint::hit("cut");
+                        self.open_output = 0;
+                        self.shared.input_bytes.store(0, Ordering::Relaxed);
+                        self.shared.close(epoch);
+                    }
+                    Action::Prepare { epoch, finished } => {
+                        crate::failpoint::hit("sealed");
+                        self.prepare(epoch, finished)?;
+                        crate::failpoint::hit("manifest");
+                        inputs.push_back(Input::Prepared { epoch });
+                    }
+                    Action::Commit(epoch) => {
+                        self.commit(epoch)?;
+                        crate::failpoint::hit("committed");
+                        inputs.push_back(Input::Committed { epoch });
+                    }
+                    Action::Leave { finished } => {
+                        let epoch = self.protocol.committed();
+                        return Ok(Some(Ended { finished, before: false, epoch }));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the manifest of an epoch: what its parent held, with what the votes changed.
+    fn prepare(&mut self, epoch: u64, finished: bool) -> Result<(), Fault> {
+        let manifest = &mut self.newest;
+        manifest.parent = Some(manifest.id);
+        manifest.id = CheckpointId { run: self.shared.run, epoch };
+        manifest.finished = finished;
+        manifest.created = clock::wall();
+        let mut votes = self.votes.remove(&epoch).unwrap_or_default();
+        votes.sort_by_key(|vote| vote.closed.worker);
+        let mut fired: BTreeMap<String, Vec<FiredRun>> = BTreeMap::new();
+        for Vote { closed, file } in votes {
+            for (uid, partitions) in closed.sources {
+                let source = manifest.sources.entry(uid).or_default();
+                for partition in partitions {
+                    let place = source.partitions.iter_mut().find(|known| known.partition == partition.partition);
+                    *place.expect("workers report partitions that they were assigned") = partition;
+                }
+            }
+            for (uid, fires) in closed.fired {
+                let runs = fires.into_iter().map(|(from, to, watermark)| FiredRun { from, to, watermark });
+                fired.entry(uid).or_default().extend(runs);
+            }
+            manifest.files.extend(file);
+        }
+        manifest.fired = fired;
+        let checksum =
+            self.store.write_manifest(manifest).map_err(|error| store_fault("a manifest cannot be written", &error))?;
+        self.prepared.push_back((manifest.clone(), checksum));
+        Ok(())
+    }
+
+    /// Has the decider make every prepared epoch up to `epoch` real.
+    fn commit(&mut self, epoch: u64) -> Result<(), Fault> {
+        let (manifest, checksum) = loop {
+            let prepared = self.prepared.pop_front().expect("only prepared epochs are committed");
+            if prepared.0.id.epoch == epoch {
+                break prepared;
+            }
+        };
+        let clock = clock::wall();
+        let record = CommitRecord {
+            job: self.job.0.clone(),
+            version: self.job.1,
+            id: manifest.id,
+            parent: Some(self.parent),
+            checksum,
+            instance: self.instance.clone(),
+            clock,
+            period_ms: self.interval.max(HEARTBEAT).as_millis() as u64,
+        };
+        let later = self.output.split_off(&(epoch + 1));
+        let output = std::mem::replace(&mut self.output, later);
+        let batches: Vec<Outgoing> = output.into_values().flatten().collect();
+        let decided = batches.iter().filter(|batch| !self.routes.following.contains_key(&batch.sink));
+        if self.delivery == Delivery::AtMostOnce {
+            self.routes.decider.commit(epoch, &record.to_string())?;
+            crate::failpoint::hit("between");
+            decided.into_iter().try_for_each(|batch| self.routes.decider.stage(batch))?;
+            self.routes.decider.publish()?;
+        } else {
+            for batch in decided {
+                self.routes.decider.stage(batch)?;
+            }
+            crate::failpoint::hit("staged");
+            self.routes.decider.commit(epoch, &record.to_string())?;
+        }
+        self.parent = manifest.id;
+        let mut weight = 0;
+        for batch in &batches {
+            if let Some(&follower) = self.routes.following.get(&batch.sink) {
+                self.routes.followers[follower].deliver(batch)?;
+            }
+            weight += batch.weight();
+            self.written.add(batch.len() as u64);
+        }
+        self.shared.give(weight);
+        self.commits.add(1);
+        self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
+        let files = manifest.files.clone();
+        *self.committed.lock().expect("no holder of this lock panics") =
+            Committed { epoch, clock: Some(clock), files, written: self.written.get() };
+        if !self.merging && manifest.files.len() > MERGE_FROM {
+            self.merging = true;
+            // The keeper leaves last.
+            let _ = self.chores.send(Chore::Merge(manifest.files.clone()));
+        }
+        let _ = self.chores.send(Chore::Release(Box::new(manifest)));
+        Ok(())
+    }
+}
+
+/// Puts a merged file in the place of its inputs, which lie side by side.
+fn replace(files: &mut Vec<FileRef>, inputs: &[String], output: FileRef) {
+    let Some(first) = files.iter().position(|file| inputs.first() == Some(&file.name)) else { return };
+    let same = files[first..].iter().map(|file| &file.name).take(inputs.len()).eq(inputs.iter());
+    assert!(same, "files that are merged lie side by side in every later manifest");
+    files.splice(first..first + inputs.len(), [output]);
+}

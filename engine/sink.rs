@@ -1,0 +1,224 @@
+//! What a job writes: the contract between a connector and the engine.
+//!
+//! A [`Sink`] encodes on the worker, into flat buffers ([`Outgoing`]). What is encoded goes to the coordinator, which hands it to the
+//! sink's [`System`]: to the [`Decider`], whose atomic write makes an epoch real, or to a [`Follower`], which gets an epoch's output once
+//! it is decided. A job has one decider; without one the durable manifest itself decides.
+
+use std::rc::Rc;
+
+use millpond_state::{Data, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::source::Env;
+use crate::{Batch, Fault};
+
+/// What a sink is in the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkPlan {
+    /// The kind: `log`, `stdout`, `collect`, ...
+    pub kind: String,
+    /// Where it writes: a topic, a name.
+    pub to: String,
+}
+
+/// A place that takes records of type `T`, appended.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not take records of type `{T}`",
+    note = "an appending sink does not take changes: write them to an upsert topic with `.upsert(..)`"
+)]
+pub trait Sink<T: Data>: 'static {
+    /// Its entry in the plan. No I/O.
+    fn plan(&self) -> SinkPlan;
+    /// The system it belongs to.
+    fn system(&self) -> Rc<dyn System>;
+    /// What encodes its records on a worker; `partitions` is how many the place has.
+    fn encoder(&self, partitions: u32) -> Box<dyn Encode<T>>;
+}
+
+/// Encodes batches of one sink on one worker.
+pub trait Encode<T> {
+    /// Appends every row of `batch` to `out`.
+    ///
+    /// # Errors
+    /// A row that has no encoding; the job stops.
+    fn encode(&mut self, batch: &mut Batch<T>, out: &mut Outgoing) -> Result<(), Fault>;
+}
+
+/// An outside system as sinks share it: those with equal [`System::identity`] are written together.
+pub trait System {
+    /// What tells it from others: `log:/data/log`, `stdout`.
+    fn identity(&self) -> String;
+    /// Opens it for a run. `outlets` are its sinks: index in the plan and target.
+    ///
+    /// # Errors
+    /// When it cannot be reached or written.
+    fn open(&self, env: &Env, outlets: &[(u32, String)]) -> Result<Opened, Fault>;
+}
+
+/// What a system is to the commit protocol.
+pub enum Opened {
+    /// Its atomic write makes epochs real.
+    Decider(Box<dyn Decider>),
+    /// It is given what was decided.
+    Follower(Box<dyn Follower>),
+}
+
+/// The place whose one atomic write makes an epoch's output, source positions and checkpoint real.
+pub trait Decider: Send {
+    /// Takes the right to commit from whoever had it, then reads the newest commit record of this job@version.
+    ///
+    /// # Errors
+    /// When another instance holds it, or the record cannot be read. "Not known" is an error, never "none".
+    fn fence(&mut self) -> Result<Option<String>, Fault>;
+    /// A sentence that names output of this job@version found in the outlets, or `None` when there is none.
+    ///
+    /// # Errors
+    /// When the outlets cannot be looked at.
+    fn evidence(&mut self) -> Result<Option<String>, Fault>;
+    /// Creates missing outlets with this many partitions.
+    ///
+    /// # Errors
+    /// When they cannot be created.
+    fn create(&mut self, partitions: u32) -> Result<(), Fault>;
+    /// How many partitions a sink's outlet has, once created.
+    fn partitions(&self, sink: u32) -> u32;
+    /// Takes output of the epoch to be committed next. Not visible to readers of committed records.
+    ///
+    /// # Errors
+    /// When it cannot be written; the job stops and computes it again.
+    fn stage(&mut self, outgoing: &Outgoing) -> Result<(), Fault>;
+    /// Makes everything staged and `record` real, atomically and durably.
+    ///
+    /// # Errors
+    /// When the answer is not positive; nothing may be assumed then.
+    fn commit(&mut self, epoch: u64, record: &str) -> Result<(), Fault>;
+    /// Makes everything staged visible without a record; only for delivery modes weaker than exactly once.
+    ///
+    /// # Errors
+    /// As for `commit`.
+    fn publish(&mut self) -> Result<(), Fault>;
+}
+
+/// A place that gets an epoch's output after the decision.
+pub trait Follower: Send {
+    /// Delivers output of one decided epoch.
+    ///
+    /// # Errors
+    /// When it cannot be delivered; the job stops.
+    fn deliver(&mut self, outgoing: &Outgoing) -> Result<(), Fault>;
+}
+
+/// Encoded records of one sink, from one worker, of one epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The sink's index in the plan.
+    pub sink: u32,
+    /// The epoch they belong to.
+    pub epoch: u64,
+    bytes: Vec<u8>,
+    entries: Vec<Place>,
+    headers: Vec<(u32, String, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    partition: u32,
+    at: Timestamp,
+    start: usize,
+    /// Where the key ends; the value follows. `NONE` in `key` or `value` means there is none.
+    key: u32,
+    value: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// One encoded record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutRecord<'a> {
+    /// The partition it goes to.
+    pub partition: u32,
+    /// Event time.
+    pub at: Timestamp,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its number in the batch, for [`Outgoing::headers`].
+    pub index: usize,
+}
+
+impl Outgoing {
+    /// Nothing yet, for a sink and epoch.
+    #[must_use]
+    pub fn new(sink: u32, epoch: u64) -> Self {
+        Outgoing { sink, epoch, ..Outgoing::default() }
+    }
+
+    /// Appends one record: `key` and `value` write into the buffer and say whether there is one. `partition` is chosen from the bytes of
+    /// the key, or of the value where there is no key.
+    ///
+    /// # Errors
+    /// Whatever the closures return.
+    pub fn push<E>(
+        &mut self,
+        at: Timestamp,
+        key: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+        value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+        partition: impl FnOnce(Option<&[u8]>, &[u8]) -> u32,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        let key_len = if key(&mut self.bytes)? { (self.bytes.len() - start) as u32 } else { NONE };
+        let middle = self.bytes.len();
+        let value_len = if value(&mut self.bytes)? { (self.bytes.len() - middle) as u32 } else { NONE };
+        let key_bytes = (key_len != NONE).then(|| &self.bytes[start..middle]);
+        let partition = partition(key_bytes, &self.bytes[middle..]);
+        self.entries.push(Place { partition, at, start, key: key_len, value: value_len });
+        Ok(())
+    }
+
+    /// Gives the record appended last a header.
+    pub fn header(&mut self, name: &str, value: &[u8]) {
+        let last = self.entries.len().checked_sub(1).expect("a header follows a record") as u32;
+        self.headers.push((last, name.to_owned(), value.to_owned()));
+    }
+
+    /// The records in the order in which they were appended.
+    pub fn records(&self) -> impl Iterator<Item = OutRecord<'_>> {
+        self.entries.iter().enumerate().map(|(index, place)| {
+            let key_len = if place.key == NONE { 0 } else { place.key as usize };
+            let middle = place.start + key_len;
+            OutRecord {
+                partition: place.partition,
+                at: place.at,
+                key: (place.key != NONE).then(|| &self.bytes[place.start..middle]),
+                value: (place.value != NONE).then(|| &self.bytes[middle..middle + place.value as usize]),
+                index,
+            }
+        })
+    }
+
+    /// The headers of a record.
+    pub fn headers(&self, index: usize) -> impl Iterator<Item = (&str, &[u8])> {
+        let index = index as u32;
+        let from = self.headers.partition_point(|(of, _, _)| *of < index);
+        self.headers[from..].iter().take_while(move |(of, _, _)| *of == index).map(|(_, name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What it counts as in flight until it is committed.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        (self.bytes.len() + self.entries.len() * size_of::<Place>()) as u64
+    }
+}

@@ -1,0 +1,67 @@
+//! What a job says of itself: of a running one through its control socket, of a stopped one from its files.
+
+use serde::{Deserialize, Serialize};
+
+/// One partition of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionStatus {
+    /// The source.
+    pub source: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Offset of the next record.
+    pub next: u64,
+    /// One past the newest record known.
+    pub end: Option<u64>,
+    /// Records between the two.
+    pub lag: Option<u64>,
+    /// Its watermark, RFC 3339; `-infinity` before the first record.
+    pub watermark: String,
+    /// `reading`, `at end`, `idle` or `finished`.
+    pub standing: String,
+    /// Whether it is the one that holds the job's watermark.
+    pub holds_watermark: bool,
+    /// Since when, microseconds since 1970.
+    pub holds_since: Option<i64>,
+}
+
+/// A job's state for people and programs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The job's name.
+    pub job: String,
+    /// The job's version.
+    pub version: u32,
+    /// `running`, `stopped` or `finished`.
+    pub state: String,
+    /// The run's id.
+    pub run: String,
+    /// `exactly_once`, `at_least_once` or `at_most_once`.
+    pub delivery: String,
+    /// How many workers.
+    pub workers: usize,
+    /// The newest real epoch.
+    pub epoch: u64,
+    /// When it became real, microseconds since 1970.
+    pub last_commit: Option<i64>,
+    /// The job's watermark, RFC 3339.
+    pub watermark: String,
+    /// Each partition of each source.
+    pub partitions: Vec<PartitionStatus>,
+    /// Records read by this run.
+    pub records_read: u64,
+    /// Records written and committed by this run.
+    pub records_written: u64,
+    /// Late records of this run.
+    pub late: u64,
+    /// Records skipped and dead letters of this run.
+    pub bad: u64,
+    /// Bytes in flight.
+    pub in_flight: i64,
+    /// How many there may be.
+    pub budget: i64,
+    /// The most there have been.
+    pub in_flight_peak: i64,
+    /// Bytes of the committed checkpoint's files.
+    pub checkpoint_bytes: u64,
+}
