@@ -5,6 +5,8 @@
 //! the epoch can come any more. Before the first of these, [`Operator::restore`] for each entry of the checkpoint. An operator has no
 //! clock, no thread and no I/O; it may not keep state outside its handles.
 
+use std::ops::Range;
+
 use millpond_state::{CodecError, Data, Entry, Key, Position, Section, Timestamp};
 
 use crate::{Batch, Record, Shipment};
@@ -50,10 +52,13 @@ pub trait Operator: 'static {
     }
 
     /// Writes what the epoch touched.
-    fn snapshot(&mut self, section: &mut Section);
+    ///
+    /// # Errors
+    /// When a value has no encoding; the job stops.
+    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError>;
 
     /// The watermark up to which each key group has fired; nothing when it does not matter to the operator. `groups` are its worker's.
-    fn fired(&self, groups: (u16, u16)) -> Fires {
+    fn fired(&self, groups: Range<u16>) -> Fires {
         let _ = groups;
         Fires::new()
     }
@@ -64,9 +69,9 @@ pub trait Operator: 'static {
     /// When the bytes are not what this operator wrote.
     fn restore(&mut self, entry: Entry<'_>) -> Result<(), CodecError>;
 
-    /// What [`Operator::fired`] gave, of all workers.
-    fn restore_fired(&mut self, fires: &Fires) {
-        let _ = fires;
+    /// What [`Operator::fired`] gave, of all workers; `groups` are this worker's now.
+    fn restore_fired(&mut self, groups: Range<u16>, fires: &Fires) {
+        let _ = (groups, fires);
     }
 }
 

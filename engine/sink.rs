@@ -82,6 +82,10 @@ pub trait Decider: Send {
     fn create(&mut self, partitions: u32) -> Result<(), Fault>;
     /// How many partitions a sink's outlet has, once created.
     fn partitions(&self, sink: u32) -> u32;
+    /// A run begins: its id goes into the header `millpond: job@version run epoch` of every record it writes.
+    fn begin(&mut self, run: &str) {
+        let _ = run;
+    }
     /// Takes output of the epoch to be committed next. Not visible to readers of committed records.
     ///
     /// # Errors

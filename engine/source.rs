@@ -140,6 +140,8 @@ pub struct Original {
 pub trait Collect<T> {
     /// One record.
     fn take(&mut self, arrival: Arrival, value: T);
+    /// The source knows that nothing before `watermark` will follow in this partition.
+    fn promise(&mut self, watermark: Timestamp);
     /// One record that does not decode, and why. What becomes of it is the job's policy.
     fn refuse(&mut self, arrival: Arrival, reason: String);
 }

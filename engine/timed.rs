@@ -155,6 +155,9 @@ impl<T, C: Clocked<T>, O: Collect<T>> Collect<T> for Stamping<'_, C, O> {
         arrival.stamp = self.clock.at(&arrival, &value);
         self.into.take(arrival, value);
     }
+    fn promise(&mut self, watermark: Timestamp) {
+        self.into.promise(watermark);
+    }
     fn refuse(&mut self, arrival: Arrival, reason: String) {
         self.into.refuse(arrival, reason);
     }

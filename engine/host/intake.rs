@@ -399,6 +399,10 @@ impl<T: Data> Collect<T> for Taking<'_, T> {
         self.batch.rows.push(Record { at, seen: self.saved.watermark, value });
     }
 
+    fn promise(&mut self, watermark: Timestamp) {
+        self.saved.watermark = self.saved.watermark.max(watermark.min(Timestamp::LAST));
+    }
+
     fn refuse(&mut self, arrival: Arrival, reason: String) {
         self.saved.next = arrival.offset + 1;
         *self.bytes += u64::from(arrival.bytes);

@@ -61,10 +61,10 @@ impl<'s, K: Key, T: Data> Keyed<'s, K, T> {
 /// Gives the operator what the checkpoint holds of the key groups this worker owns.
 fn restore<O: Operator>(uid: &str, operator: &mut O, lowering: &Lowering<'_>) -> Result<(), Fault> {
     let resume = &lowering.resume;
-    if let Some(fires) = resume.manifest.fired.get(uid) {
-        operator.restore_fired(&fires.iter().map(|run| (run.from, run.to, run.watermark)).collect());
-    }
     let (from, to) = lowering.local.groups();
+    if let Some(fires) = resume.manifest.fired.get(uid) {
+        operator.restore_fired(from..to, &fires.iter().map(|run| (run.from, run.to, run.watermark)).collect());
+    }
     let lost = |error: &dyn std::error::Error| {
         Fault::new(Exit::Restore, format!("the state of {uid:?} in checkpoint {} cannot be restored: {error}", resume.manifest.id))
     };
@@ -267,8 +267,13 @@ impl<O: Operator> Hosted<O> {
         self.operator.close(&mut self.context);
         self.flush(held, leave);
         let mut section = Section::new(&self.uid);
-        self.operator.snapshot(&mut section);
-        let fires = self.operator.fired(self.local.groups());
+        if let Err(error) = self.operator.snapshot(&mut section) {
+            let what = format!("job {}: the state of {:?} cannot be encoded", self.local.shared.job, self.uid);
+            self.local.fail(Fault::new(Exit::FixJob, what).because(error));
+            return;
+        }
+        let (from, to) = self.local.groups();
+        let fires = self.operator.fired(from..to);
         self.local.close(self.open, Part::State(section, fires));
         self.open += 1;
         downgrade(held, Time { epoch: self.open, watermark: held[0].time().watermark });

@@ -233,6 +233,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     check_sources(&graph, env, &manifest)?;
     let most = manifest.sources.values().map(|source| source.partitions.len()).max().unwrap_or(1);
     routes.decider.create(u32::try_from(most.max(1)).expect("a topic has less than four billion partitions"))?;
+    routes.decider.begin(&run_id.to_string());
     let period_ms = run.interval.as_millis().max(2_000) as u64;
     if genesis {
         let checksum = store.write_manifest(&manifest).map_err(|error| store_fault("the first manifest cannot be written", &error))?;

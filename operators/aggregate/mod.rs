@@ -27,7 +27,7 @@ mod quantiles;
 mod quantity;
 mod sum;
 #[cfg(test)]
-mod trial;
+pub(crate) mod trial;
 mod tuple;
 
 use millpond_state::{Data, Position, Timestamp};

@@ -32,7 +32,7 @@ impl Dice {
         self.bits() % bound
     }
     pub(crate) fn between(&mut self, from: i64, to: i64) -> i64 {
-        from + self.below((to - from + 1) as u64) as i64
+        from.wrapping_add(self.below(to.wrapping_sub(from) as u64 + 1) as i64)
     }
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for place in (1..items.len()).rev() {
