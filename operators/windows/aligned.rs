@@ -135,7 +135,7 @@ impl Aligned {
     #[must_use]
     pub fn slice(&self, at: Timestamp) -> Span {
         let phase = self.phase(at);
-        if phase <= self.inner {
+        if phase < self.inner {
             Self::cut(at, phase, self.inner - phase)
         } else {
             Self::cut(at, phase - self.inner, self.slide - phase)

@@ -63,6 +63,7 @@ fn each_case(check: impl Fn(&mut Dice, &Asked, Aligned, i64)) {
 fn every_window_that_contains_a_time_is_assigned_exactly_once() {
     each_case(|_, asked, layout, at| {
         let windows = layout.windows(Timestamp::from_micros(at));
+        assert!((0..asked.slide).contains(&layout.offset()), "{asked:?}");
         assert_eq!(windows.len(), windows.count(), "{asked:?} at {at}");
         assert_eq!(windows.collect::<Vec<_>>(), asked.windows(at), "{asked:?} at {at}");
         assert_eq!(layout.newest(Timestamp::from_micros(at)), asked.windows(at).last().copied(), "{asked:?} at {at}");
@@ -170,5 +171,6 @@ fn offsets_are_modulo_the_slide_and_may_be_negative() {
     assert_eq!(layout.later(Duration::from_micros(10)).offset(), 3);
     assert_eq!(layout.earlier(Duration::from_micros(10)).offset(), 4);
     assert_eq!(layout.earlier(Duration::from_micros(7)).offset(), 0);
+    assert_eq!(layout.later(Duration::from_micros(3)).later(Duration::from_micros(4)).offset(), 0);
     assert_eq!(layout.later(Duration::MAX).earlier(Duration::MAX), layout);
 }
