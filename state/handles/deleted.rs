@@ -29,11 +29,6 @@ impl Deleted {
         self.bytes.clear();
     }
 
-    pub(super) fn clear(&mut self) {
-        self.places.clear();
-        self.bytes.clear();
-    }
-
     pub(super) fn allocated(&self) -> usize {
         self.bytes.capacity() + self.places.capacity() * size_of::<(KeyGroup, usize)>()
     }

@@ -121,3 +121,5 @@ fn split_ordered(tag: u8, key: &[u8]) -> Result<(i64, &[u8]), CodecError> {
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod speed_tests;

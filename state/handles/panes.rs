@@ -141,7 +141,8 @@ impl<K: Key, V: Data> Panes<K, V> {
     }
 
     /// Moves up to `budget` keys, hashes and values out of `window`, in no order, and says whether that was all of it. Called
-    /// again it goes on where it was, also after a snapshot and restore.
+    /// again it goes on where it was, also after a snapshot and restore. A last call, and so a budget that is enough at once, costs a
+    /// nanosecond a row, the calls before it five to ten.
     pub fn drain(&mut self, window: i64, budget: usize, mut each: impl FnMut(K, u64, V)) -> bool {
         let Some(at) = self.find(window) else { return true };
         let Window { table, deleted, persisted, cursor, peak, .. } = &mut self.windows[at];
