@@ -16,7 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Lateness, Span};
 
-/// A layout of windows: size, slide and offset in microseconds. See [the module](self) and [`super::Tumbling`], [`super::Sliding`].
+/// A layout of windows: size, slide and offset in microseconds. [`super::Tumbling`] and [`super::Sliding`] make it.
+///
+/// No window begins or ends within a slice, so a partial per slice is enough, and a window's is the merge of its slices'. There are
+/// at most two slices per slide.
 ///
 /// ```
 /// use std::time::Duration;
