@@ -80,7 +80,25 @@ impl Assign for Sliding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Admit, Lateness};
     use super::*;
+
+    #[test]
+    fn windows_that_start_before_1970_exist() {
+        let mut spans = Vec::new();
+        Sliding::of(Duration::from_secs(60)).every(Duration::from_secs(30)).assign(Timestamp::EPOCH, &mut spans);
+        assert_eq!(spans.iter().map(|span| span.start.secs()).collect::<Vec<_>>(), [-30, 0]);
+    }
+
+    #[test]
+    fn rows_in_a_gap_belong_to_no_window() {
+        let layout = Sliding::of(Duration::from_secs(10)).every(Duration::from_secs(60)).aligned().unwrap();
+        let admit = |secs| layout.admit(Timestamp::from_secs(secs), Timestamp::MIN, Lateness::NONE);
+        assert!(matches!(
+            (admit(9), admit(10), admit(59), admit(60)),
+            (Admit::Whole, Admit::Unassigned, Admit::Unassigned, Admit::Whole)
+        ));
+    }
 
     #[test]
     fn the_plan_names_size_slide_and_offset() {

@@ -74,6 +74,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_pane_lands_in_the_same_window_of_the_same_size() {
+        let minutes = Tumbling::of(Duration::from_secs(60)).offset(Duration::from_secs(7));
+        for at in
+            [Timestamp::MIN, Timestamp::from_secs(-61), Timestamp::EPOCH, Timestamp::from_secs(66), Timestamp::LAST]
+        {
+            let window = minutes.window(at);
+            assert_eq!(minutes.window(window.last()), window);
+        }
+    }
+
+    #[test]
     fn the_plan_names_size_and_offset() {
         assert_eq!(Tumbling::of(Duration::from_secs(5_400)).describe(), "tumbling 90m");
         assert_eq!(
