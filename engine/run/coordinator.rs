@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use millpond_state::Timestamp;
-use millpond_state::store::{CheckpointId, FileRef, FiredRun, Manifest, Store};
+use millpond_state::store::{CheckpointId, FileRef, FiredRun, Manifest, Store, choose};
 
-use super::keep::Chore;
+use super::keep::{Chore, Merged};
 use super::shared::{Event, Shared, Vote};
 use super::writer::store_fault;
 use super::{Delivery, Ended};
@@ -22,8 +22,6 @@ use crate::Fault;
 
 /// An idle job commits at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
-/// With more files than this in a checkpoint the keeper is asked to merge.
-const MERGE_FROM: usize = 8;
 
 /// Where each sink's output goes.
 pub(crate) struct Routes {
@@ -187,8 +185,9 @@ impl Coordinator {
             Event::Stop => self.step(Input::Stop),
             Event::Merged(merged) => {
                 self.merging = false;
-                if let Some(merged) = merged {
-                    replace(&mut self.newest.files, &merged.inputs, merged.output);
+                if let Some(Merged { merge, result }) = merged {
+                    let replaced = merge.replace(&mut self.newest.files, result);
+                    assert!(replaced, "files that are merged lie side by side in every later manifest");
                 }
                 Ok(None)
             }
@@ -310,7 +309,7 @@ impl Coordinator {
         let files = manifest.files.clone();
         *self.committed.lock().expect("no holder of this lock panics") =
             Committed { epoch, clock: Some(clock), files, written: self.written.get() };
-        if !self.merging && manifest.files.len() > MERGE_FROM {
+        if !self.merging && choose(&manifest.files).is_some() {
             self.merging = true;
             // The keeper leaves last.
             let _ = self.chores.send(Chore::Merge(manifest.files.clone()));
@@ -318,12 +317,4 @@ impl Coordinator {
         let _ = self.chores.send(Chore::Release(Box::new(manifest)));
         Ok(())
     }
-}
-
-/// Puts a merged file in the place of its inputs, which lie side by side.
-fn replace(files: &mut Vec<FileRef>, inputs: &[String], output: FileRef) {
-    let Some(first) = files.iter().position(|file| inputs.first() == Some(&file.name)) else { return };
-    let same = files[first..].iter().map(|file| &file.name).take(inputs.len()).eq(inputs.iter());
-    assert!(same, "files that are merged lie side by side in every later manifest");
-    files.splice(first..first + inputs.len(), [output]);
 }

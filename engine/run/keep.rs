@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender};
-use millpond_state::store::{FileRef, Manifest, Store};
+use millpond_state::store::{FileRef, Manifest, Merge, Store, choose};
 
 use super::shared::Event;
 use super::writer::store_fault;
@@ -16,13 +16,34 @@ pub(crate) enum Chore {
     Merge(Vec<FileRef>),
 }
 
-/// Merged files and the one that takes their place.
+/// Files that were merged, and the one that takes their place, if anything is left of them.
 pub(crate) struct Merged {
-    pub(crate) inputs: Vec<String>,
-    pub(crate) output: FileRef,
+    pub(crate) merge: Merge,
+    pub(crate) result: Option<FileRef>,
 }
 
 pub(crate) fn keep(store: &Arc<Store>, chores: &Receiver<Chore>, events: &Sender<Event>) {
-    let _ = (store, events);
-    for _chore in chores {}
+    for chore in chores {
+        match chore {
+            Chore::Release(manifest) => {
+                // What could not be deleted now goes with the next one; nothing depends on it.
+                if let Err(error) = store.release(&manifest, &[]) {
+                    tracing::warn!("older checkpoints stay for now: {error}");
+                }
+                crate::failpoint::hit("released");
+            }
+            Chore::Merge(files) => {
+                let event = match choose(&files) {
+                    None => Event::Merged(None),
+                    Some(merge) => match store.merge(&merge) {
+                        Ok(result) => Event::Merged(Some(Merged { merge, result })),
+                        Err(error) => Event::Fault(store_fault("checkpoint files cannot be merged", &error)),
+                    },
+                };
+                if events.send(event).is_err() {
+                    return;
+                }
+            }
+        }
+    }
 }

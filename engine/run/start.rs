@@ -245,6 +245,8 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         routes.decider.commit(manifest.id.epoch, &record.to_string())?;
     }
     // Only what the committed checkpoint needs is kept; parts of runs that died are not.
+    let discarded = store.discard_unfinished(Some(&manifest), &[]);
+    discarded.map_err(|error| store_fault("leftovers of an earlier run cannot be removed", &error))?;
     let partitions = sink_partitions(&graph, &routes);
     let (events, event_queue) = crossbeam::channel::unbounded();
     let (closed, closed_queue) = crossbeam::channel::unbounded();
