@@ -1,1 +1,3 @@
 //! connectors
+
+pub mod log;
