@@ -18,33 +18,47 @@
 //! ```
 //!
 //! Modules: `id` and `name` (what things are called), `manifest`, `write` and `read` (data files; `footer`, `wire`: their bytes),
-//! `walk` (several files as one; `drops`: dropped prefixes), `restore`, `disk` (what changes the disk), `error`.
+//! `walk` (several files as one; `drops`: dropped prefixes), `checkpoints` (the reading half: `restore`, `verify`), `merge`, `retain` (what is
+//! needed), `index`, `disk` (what changes the disk), `error`.
 
+mod checkpoints;
 mod disk;
 mod drops;
 mod error;
 mod footer;
 mod id;
+mod index;
 mod manifest;
+mod merge;
 mod name;
 mod read;
 mod restore;
+mod retain;
+mod verify;
 mod walk;
 mod wire;
 mod write;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::ops::Range;
+use std::io;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+pub use checkpoints::Checkpoints;
 pub use error::{StoreError, StoreErrorKind};
 pub use id::{CheckpointId, IdError, RunId};
 pub use manifest::{FiredRun, Manifest, PartitionState, SourceState};
+pub use merge::{Merge, choose};
 pub use restore::{Restore, Restored};
+pub use retain::{Lineage, releasable};
+pub use verify::{FileReport, Report};
 pub use write::{FileKind, FileRef, SectionRef};
 
 use disk::{Disk, Local};
-use name::Name;
+use index::Index;
+use name::{ASIDE, Name};
 use write::DataFile;
 
 use crate::Delta;
@@ -72,8 +86,11 @@ use crate::Delta;
 /// ```
 pub struct Store {
     run: RunId,
-    files: PathBuf,
+    checkpoints: Checkpoints,
     disk: Box<dyn Disk>,
+    index_dir: PathBuf,
+    /// Opened when it is first needed: only the leader's process ever needs it, and sled admits only one.
+    index: Mutex<Option<Index>>,
 }
 
 impl Store {
@@ -86,10 +103,11 @@ impl Store {
     }
 
     fn open_on(dir: &Path, run: RunId, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
-        let files = dir.join("checkpoints");
-        fs::create_dir_all(&files).map_err(|error| StoreError::io("create", &files, error))?;
+        let checkpoints = Checkpoints::at(dir);
+        let folder = checkpoints.folder();
+        fs::create_dir_all(folder).map_err(|error| StoreError::io("create", folder, error))?;
         disk.sync_dir(dir).map_err(|error| StoreError::io("fsync", dir, error))?;
-        Ok(Store { run, files, disk })
+        Ok(Store { run, checkpoints, disk, index_dir: dir.join("index"), index: Mutex::new(None) })
     }
 
     /// The run it was opened for.
@@ -116,7 +134,7 @@ impl Store {
         if delta.sections.iter().all(crate::Section::is_empty) {
             return Ok(None);
         }
-        let file = DataFile::create(&*self.disk, &self.files, Name::Part(id, worker))?;
+        let file = DataFile::create(&*self.disk, self.checkpoints.folder(), Name::Part(id, worker))?;
         write::write_delta(file, groups, delta).map(Some)
     }
 
@@ -125,63 +143,148 @@ impl Store {
     /// # Errors
     /// A full or failing disk, a manifest of this name that exists, a file it names that does not.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<u32, StoreError> {
-        manifest.write(&*self.disk, &self.files)
-    }
-
-    /// The manifest of a checkpoint.
-    ///
-    /// # Errors
-    /// When it is missing, or its bytes are not what was written.
-    pub fn manifest(&self, id: CheckpointId) -> Result<Manifest, StoreError> {
-        Manifest::read(&self.files, id).map(|(manifest, _)| manifest)
-    }
-
-    /// The very manifest that a commit record names.
-    ///
-    /// # Errors
-    /// As [`Store::manifest`], and when it has another checksum.
-    pub fn manifest_checked(&self, id: CheckpointId, checksum: u32) -> Result<Manifest, StoreError> {
-        let (manifest, found) = Manifest::read(&self.files, id)?;
-        if found != checksum {
-            let what =
-                format!("the commit record names a manifest with checksum {checksum:08x}, this one has {found:08x}");
-            return Err(StoreError::corrupt(&self.files.join(Name::Manifest(id).to_string()), 12, what));
+        let checksum = manifest.write(&*self.disk, self.checkpoints.folder())?;
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = index.as_ref().map(|index| index.add(manifest)) {
+            tracing::warn!(%error, dir = %self.index_dir.display(), "the index failed and is built again when it is next needed");
+            *index = None;
         }
-        Ok(manifest)
+        Ok(checksum)
     }
 
-    /// The checkpoints that have a manifest, committed or not, oldest first.
+    /// Writes the one file that replaces those of a merge, with bounded memory. Durable when this returns; `None` when nothing is left of
+    /// them. Only one process of a run merges.
     ///
     /// # Errors
-    /// When the folder cannot be read.
-    pub fn manifests(&self) -> Result<Vec<CheckpointId>, StoreError> {
-        let mut ids: Vec<_> = self
-            .names()?
-            .into_iter()
+    /// A full or failing disk, an input that is missing or not what was written.
+    pub fn merge(&self, merge: &Merge) -> Result<Option<FileRef>, StoreError> {
+        let folder = self.checkpoints.folder();
+        let free = |name: Name| !folder.join(name.to_string()).exists();
+        match merge.name(self.run, free) {
+            Some(name) => merge.write(&*self.disk, folder, name),
+            None => Ok(None),
+        }
+    }
+
+    /// Deletes the checkpoints that nobody needs now that `committed` is confirmed, and the files that only they refer to; answers with
+    /// the names of all deleted files. `also` are the checkpoints that followers' markers name. What is needed: [`releasable`].
+    ///
+    /// To be called only by the run whose own commit of `committed` succeeded.
+    ///
+    /// # Errors
+    /// A failing disk, or a manifest of `committed` that is not there.
+    pub fn release(&self, committed: &Manifest, also: &[CheckpointId]) -> Result<Vec<String>, StoreError> {
+        let lineage = self.with_index(Index::lineage)?;
+        if !lineage.iter().any(|one| one.id == committed.id) {
+            let path = self.checkpoints.folder().join(Name::Manifest(committed.id).to_string());
+            return Err(StoreError::missing(&path, "a release"));
+        }
+        let ids = releasable(&lineage, committed.id, also);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut free = self.with_index(|index| index.remove(&ids))?;
+        for file in &committed.files {
+            assert!(!free.contains(&file.name), "{} belongs to the committed checkpoint", file.name);
+        }
+        // Manifests first: one whose files are gone would be a checkpoint that looks sound and is not.
+        let manifests = ids.into_iter().map(|id| Name::Manifest(id).to_string());
+        self.delete(manifests, std::mem::take(&mut free))
+    }
+
+    /// Deletes what dead runs left behind: files they were still writing, checkpoints that were never committed, parts that none of the
+    /// needed checkpoints refers to; answers with their names. To be called at the start of a run, once it has fenced the others and
+    /// knows what is `committed` (`None` when nothing ever was), before it writes anything.
+    ///
+    /// # Errors
+    /// A failing disk, or a manifest of `committed` or `also` that cannot be read.
+    pub fn discard_unfinished(
+        &self,
+        committed: Option<&Manifest>,
+        also: &[CheckpointId],
+    ) -> Result<Vec<String>, StoreError> {
+        let committed = committed.map(|manifest| manifest.id);
+        for id in committed.iter().chain(also) {
+            self.checkpoints.manifest(*id)?;
+        }
+        let needed = retain::needed(&self.with_index(Index::lineage)?, committed, also);
+        let found = self.checkpoints.found()?;
+        let others = |name: &&Name| name.id().run != self.run;
+        let mut ids = found
+            .whole
+            .iter()
+            .filter(others)
             .filter_map(|name| match name {
-                Name::Manifest(id) => Some(id),
+                Name::Manifest(id) if !needed.contains(id) => Some(*id),
                 _ => None,
             })
-            .collect();
+            .collect::<Vec<_>>();
         ids.sort();
-        Ok(ids)
+        self.with_index(|index| index.remove(&ids))?;
+        let referred: BTreeSet<String> = self.with_index(Index::files)?.into_iter().map(|one| one.file.name).collect();
+        let aside = found.aside.iter().filter(others).map(|name| format!("{name}{ASIDE}"));
+        let data = found.whole.iter().filter(others).filter(|name| !matches!(name, Name::Manifest(_)));
+        let unreferred = data.map(Name::to_string).filter(|name| !referred.contains(name));
+        self.delete(ids.iter().map(|id| Name::Manifest(*id).to_string()), unreferred.chain(aside))
     }
 
-    fn names(&self) -> Result<Vec<Name>, StoreError> {
-        let error = |error| StoreError::io("list", &self.files, error);
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.files).map_err(error)? {
-            names.extend(entry.map_err(error)?.file_name().to_str().and_then(Name::parse));
+    /// Deletes manifests, then, when that is durable, data files.
+    fn delete(
+        &self,
+        manifests: impl Iterator<Item = String>,
+        files: impl IntoIterator<Item = String>,
+    ) -> Result<Vec<String>, StoreError> {
+        let folder = self.checkpoints.folder();
+        let remove = |name: &String| {
+            let path = folder.join(name);
+            match self.disk.remove(&path) {
+                // Another process that ended the same way was quicker.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("delete", &path, error)),
+                _ => Ok(()),
+            }
+        };
+        let mut deleted: Vec<String> = manifests.collect();
+        deleted.iter().try_for_each(remove)?;
+        if !deleted.is_empty() {
+            self.disk.sync_dir(folder).map_err(|error| StoreError::io("fsync", folder, error))?;
         }
-        Ok(names)
+        for name in files {
+            remove(&name)?;
+            deleted.push(name);
+        }
+        Ok(deleted)
     }
 
-    /// The live entries of a checkpoint in the key groups `groups`: of the operator `uid`, or of all.
-    ///
-    /// # Errors
-    /// A file that is missing, or whose footer is not what was written. Blocks are checked as they are read.
-    pub fn restore(&self, manifest: &Manifest, groups: Range<u16>, uid: Option<&str>) -> Result<Restore, StoreError> {
-        Restore::new(&self.files, manifest, groups, uid)
+    /// Asks the index, which is built when it is first asked, and once more after an error.
+    fn with_index<T>(&self, ask: impl Fn(&Index) -> io::Result<T>) -> Result<T, StoreError> {
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = &*index {
+            match ask(open) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    tracing::warn!(%error, dir = %self.index_dir.display(), "the index failed and is built again")
+                }
+            }
+        }
+        // The old one lets go of its lock before the new one takes it.
+        *index = None;
+        let manifests = self.checkpoints.list()?.into_iter().filter_map(|(id, manifest)| {
+            manifest.inspect_err(|error| tracing::warn!(%error, %id, "a manifest cannot be read")).ok()
+        });
+        let error = |error| StoreError::io("index checkpoints in", &self.index_dir, error);
+        let rebuilt = Index::rebuild(&self.index_dir, self.run, manifests).map_err(error)?;
+        let answer = ask(&rebuilt).map_err(error);
+        *index = Some(rebuilt);
+        answer
+    }
+}
+
+/// A store also reads: everything [`Checkpoints`] does.
+impl Deref for Store {
+    type Target = Checkpoints;
+
+    fn deref(&self) -> &Checkpoints {
+        &self.checkpoints
     }
 }
 
