@@ -289,4 +289,8 @@ impl Deref for Store {
 }
 
 #[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod store_tests;
