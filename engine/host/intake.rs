@@ -146,23 +146,29 @@ impl<S: Source> Reading<S> {
             // The first activation: capabilities begin at epoch 0, which was decided before this run.
             self.move_to(own);
         }
-        let mut again = false;
-        for _ in 0..TURN {
+        let (mut batches, mut empty) = (0, 0);
+        // Until its turn is over, or every partition has been looked at in vain: then a waker calls.
+        let again = loop {
             if self.epoch <= self.local.shared.cut() {
                 self.cut(own);
             }
-            again = false;
-            if self.local.shared.stopping() || !self.local.running() {
-                break;
+            if self.local.shared.stopping() || !self.local.running() || empty >= self.slots.len() {
+                break false;
             }
-            let Some(slot) = self.choose() else { break };
-            if let Err(fault) = self.read(slot, own, emit) {
-                self.local.fail(fault);
-                break;
+            if batches == TURN {
+                break true;
+            }
+            let Some(slot) = self.choose() else { break false };
+            match self.read(slot, own, emit) {
+                Ok(0) => empty += 1,
+                Ok(_) => (batches, empty) = (batches + 1, 0),
+                Err(fault) => {
+                    self.local.fail(fault);
+                    break false;
+                }
             }
             self.move_to(own);
-            again = true;
-        }
+        };
         self.idle(own);
         if again {
             self.activator.activate();
@@ -199,8 +205,9 @@ impl<S: Source> Reading<S> {
         None
     }
 
-    fn read(&mut self, index: usize, own: &mut [Capability<Time>], emit: Emit<'_, S::Item>) -> Result<(), Fault> {
-        let Some(reader) = self.reader.as_mut() else { return Ok(()) };
+    /// Reads one batch of a partition and drives it; answers with how many records that were.
+    fn read(&mut self, index: usize, own: &mut [Capability<Time>], emit: Emit<'_, S::Item>) -> Result<u64, Fault> {
+        let Some(reader) = self.reader.as_mut() else { return Ok(0) };
         let slot = &mut self.slots[index];
         let left = slot.saved.end.map_or(u64::MAX, |end| end.saturating_sub(slot.saved.next));
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.local.shared.tuning.batch);
@@ -261,7 +268,7 @@ impl<S: Source> Reading<S> {
         if self.local.shared.lanes.publish(lane, slot.saved.watermark, slot.saved.next, standing) {
             self.local.shared.wake();
         }
-        Ok(())
+        Ok(count)
     }
 
     /// One batch through the whole chain. When a user's function panics in it, the batch is gone over again record by record, with
@@ -285,6 +292,7 @@ impl<S: Source> Reading<S> {
         self.local.muted.set(true);
         let mut saved = self.slots[index].saved.clone();
         saved.next = origin.first;
+        let mut patience = 1_000_000u32;
         while saved.next <= origin.last {
             let offset = saved.next;
             self.batch.clear();
@@ -298,14 +306,15 @@ impl<S: Source> Reading<S> {
                 bytes: &mut 0,
                 beyond: &mut 0,
             };
-            // A reader that has to fetch again answers `Later`; then the range has to do.
+            // A reader that has to fetch again answers `Later`; when that takes too long the range has to do.
             let read = reader.read(index, 1, &mut taking).ok()?;
             if saved.next == offset {
-                if read == Read::Later {
-                    std::thread::yield_now();
-                    continue;
+                patience = patience.checked_sub(1)?;
+                if read != Read::Later {
+                    return None;
                 }
-                return None;
+                std::thread::yield_now();
+                continue;
             }
             self.batch.origin = Origin { first: saved.next - 1, last: saved.next - 1, ..origin };
             reading(Some(self.batch.origin));

@@ -221,6 +221,10 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         ..Status::default()
     };
     let (manifest, genesis) = match found {
+        // Nothing has been read yet: where the log's oldest record has moved on meanwhile, the start is resolved again.
+        Found::Goes(manifest) if manifest.id.epoch == 0 && check_sources(&graph, env, &manifest).is_err() => {
+            (genesis(&run, &graph, &plan, run_id, 0)?, true)
+        }
         Found::Goes(manifest) => (*manifest, false),
         Found::Begins(epoch) => (genesis(&run, &graph, &plan, run_id, epoch)?, true),
     };
