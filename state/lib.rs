@@ -7,6 +7,7 @@ mod group;
 mod handles;
 mod hash;
 mod position;
+mod shape;
 pub mod store;
 mod time;
 
@@ -17,4 +18,5 @@ pub use group::KeyGroup;
 pub use handles::{Fired, Handle, Keyed, Panes, Timers, restore_entry};
 pub use hash::stable_hash;
 pub use position::Position;
+pub use shape::{Shape, ShapeError};
 pub use time::{Timestamp, TimestampError, span_micros};
