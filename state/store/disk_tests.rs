@@ -70,8 +70,8 @@ impl Faulty {
         self.0.lock().unwrap().names.entry(path.to_owned()).or_insert(before);
     }
 
-    /// The power fails: what was not made durable is lost, all of it or only every second part.
-    fn power_fails(&self, all: bool) {
+    /// The power fails: content that was not fsynced is lost, and of the names that were not, those that `lost` says.
+    fn power_fails(&self, lost: impl Fn(usize) -> bool) {
         let memory = self.0.lock().unwrap();
         for path in &memory.unsynced {
             if let Ok(bytes) = fs::read(path) {
@@ -80,7 +80,7 @@ impl Faulty {
         }
         for (at, (path, before)) in memory.names.iter().enumerate() {
             match before {
-                _ if !all && at % 2 == 1 => {}
+                _ if !lost(at) => {}
                 Some(bytes) => fs::write(path, bytes).unwrap(),
                 None => drop(fs::remove_file(path)),
             }
@@ -136,7 +136,7 @@ fn part(store: &Store, epoch: u64, worker: u32, groups: Range<u16>) -> Result<Fi
     section.drop_prefix(&[b'a' + (epoch % 3) as u8]);
     for key in 0..40_u8 {
         let group = KeyGroup::new(groups.start + u16::from(key));
-        let value = [epoch.to_be_bytes(); 700].concat();
+        let value = [epoch.to_be_bytes(); 100].concat();
         section.put(group, |out| out.extend_from_slice(&[b'a' + key % 3, key]), |out| out.extend_from_slice(&value));
     }
     store.write_part(id(epoch), worker, groups, &Delta { sections: vec![section] }).map(|file| file.unwrap())
@@ -185,9 +185,15 @@ fn whatever_operation_fails_the_committed_checkpoint_and_its_parent_restore_exac
             files.extend([part(&store, epoch, 0, 0..512).unwrap(), part(&store, epoch, 1, 512..1024).unwrap()]);
         }
     }
-    let faults =
-        [Fault::Crash, Fault::Torn, Fault::Error(io::ErrorKind::StorageFull), Fault::Error(io::ErrorKind::Other)];
-    for fault in faults {
+    let cases: [(Fault, fn(usize) -> bool); 6] = [
+        (Fault::Crash, |_| true),
+        (Fault::Crash, |at| at % 2 == 0),
+        (Fault::Crash, |at| at % 2 == 1),
+        (Fault::Torn, |at| at % 3 == 0),
+        (Fault::Error(io::ErrorKind::StorageFull), |_| false),
+        (Fault::Error(io::ErrorKind::Other), |_| false),
+    ];
+    for (fault, lost) in cases {
         for at in 0.. {
             let dir = tempfile::tempdir().unwrap();
             let disk = Faulty::failing(at, fault);
@@ -209,7 +215,7 @@ fn whatever_operation_fails_the_committed_checkpoint_and_its_parent_restore_exac
                 assert_eq!(error.kind(), StoreErrorKind::Full, "{error}");
             }
             if matches!(fault, Fault::Crash | Fault::Torn) {
-                disk.power_fails(at % 3 == 0);
+                disk.power_fails(lost);
             }
             let what = format!("{fault:?} at operation {at}, {reached:?}");
             for epoch in reached.releasing.saturating_sub(1).max(1)..=reached.durable {
