@@ -1,8 +1,10 @@
 //! How a job runs.
 
+pub mod cli;
 pub mod protocol;
 
 mod clock;
+mod control;
 mod exit;
 pub mod failpoint;
 mod fault;

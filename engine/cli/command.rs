@@ -1,0 +1,118 @@
+//! What may be asked of a job binary, as clap knows it.
+
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, Command, value_parser};
+use millpond_state::store::CheckpointId;
+
+use super::options::{self, id};
+use super::JobMain;
+use crate::{Exit, Fault};
+
+/// More workers than key groups would leave some without a key.
+const WORKERS_MOST: i64 = millpond_state::KeyGroup::COUNT as i64;
+
+/// The whole command line of `job`.
+///
+/// # Errors
+/// When the job's name is none, or an option of its own has the name of one of Millpond's.
+pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
+    let name = options::parse_name(&job.name).map_err(|text| Fault::new(Exit::Usage, format!("the job's name {text}")))?;
+    if job.version == 0 {
+        return Err(Fault::new(Exit::Usage, format!("job {name} has version 0; versions begin with 1")));
+    }
+    let version = format!("version {} (millpond {})", job.version, env!("CARGO_PKG_VERSION"));
+    let leaf = |name: &'static str, about: &'static str, args: Vec<Arg>| leaf(job, name, about, args);
+    let checkpoints = Command::new("checkpoints")
+        .about("Look at the checkpoints")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(leaf("list", "List the checkpoints that are kept", vec![json()])?)
+        .subcommand(leaf("verify", "Read every byte of the checkpoints and say whether they are sound", vec![json(), checkpoint()])?);
+    Ok(Command::new(name)
+        .about(job.about.clone())
+        .version(version)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(leaf("run", "Run the job; it goes on from its last commit", run_args())?)
+        .subcommand(leaf("plan", "Show what the job does, without running it", vec![json(), dot()])?)
+        .subcommand(leaf("status", "Show how the job stands, whether it runs or not", vec![json()])?)
+        .subcommand(checkpoints))
+}
+
+fn leaf(job: &JobMain, name: &'static str, about: &'static str, args: Vec<Arg>) -> Result<Command, Fault> {
+    let ours = Command::new(name).about(about).args(args).args(whose());
+    let own = (job.augment)(Command::new(name));
+    for own in own.get_arguments() {
+        let taken = |arg: &Arg| arg.get_long().is_some() && arg.get_long() == own.get_long();
+        if let Some(taken) = ours.get_arguments().find(|arg| taken(arg)).and_then(Arg::get_long) {
+            return Err(Fault::new(
+                Exit::FixJob,
+                format!("job {}: its own option --{taken} has the name of one of millpond's; call it something else", job.name),
+            ));
+        }
+    }
+    let all = (job.augment)(ours.next_help_heading(format!("Options of {}", job.name)));
+    Ok(all.mut_args(from_environment))
+}
+
+/// Whatever can be given as an option can be given as `MILLPOND_<NAME>` too.
+fn from_environment(arg: Arg) -> Arg {
+    let Some(long) = arg.get_long().filter(|_| arg.get_env().is_none()) else { return arg };
+    let name = format!("MILLPOND_{}", long.to_uppercase().replace('-', "_"));
+    match arg.get_action() {
+        ArgAction::SetTrue => arg.env(name).value_parser(FalseyValueParser::new()).hide_env_values(true),
+        ArgAction::Set | ArgAction::Append => arg.env(name).hide_env_values(true),
+        _ => arg,
+    }
+}
+
+fn option(id: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(id).long(long(id)).value_name(value).help(help)
+}
+
+fn switch(id: &'static str, help: &'static str) -> Arg {
+    Arg::new(id).long(long(id)).help(help).action(ArgAction::SetTrue)
+}
+
+fn long(id: &'static str) -> &'static str {
+    id.strip_prefix("millpond.").unwrap_or(id)
+}
+
+fn json() -> Arg {
+    switch(id::JSON, "Print JSON, for programs")
+}
+
+fn dot() -> Arg {
+    switch(id::DOT, "Print the graph in the language of Graphviz").conflicts_with(id::JSON)
+}
+
+fn checkpoint() -> Arg {
+    let help = "Only this one, as `list` names it";
+    Arg::new(id::CHECKPOINT).value_name("CHECKPOINT").help(help).value_parser(|text: &str| text.parse::<CheckpointId>())
+}
+
+/// Whose state is meant: the same options for every command.
+fn whose() -> [Arg; 3] {
+    [
+        option(id::STATE, "DIR", "Where state lies [default: .millpond/<job>]").value_parser(value_parser!(std::path::PathBuf)),
+        option(id::JOB, "NAME", "Give the job another name, and with it state of its own").value_parser(options::parse_name),
+        option(id::JOB_VERSION, "N", "Run or look at this version of the job").value_parser(value_parser!(u32).range(1..)),
+    ]
+}
+
+fn run_args() -> Vec<Arg> {
+    vec![
+        option(id::WORKERS, "N", "How many worker threads").default_value("1").value_parser(value_parser!(u32).range(1..=WORKERS_MOST)),
+        option(id::CHECKPOINT_INTERVAL, "SPAN", "How often results are committed: 50ms, 1s, 2m")
+            .default_value("1s")
+            .value_parser(options::parse_interval),
+        switch(id::UNTIL_END, "End where the input ended at the first start: every window fires, and the job is finished"),
+        option(id::FROM, "WHERE", "Where a first start begins: earliest, latest, an RFC 3339 time, or offsets like 0:1200,1:0")
+            .default_value("earliest")
+            .value_parser(options::parse_from),
+        switch(id::NEW, "Begin again although there is output already, which is then written twice"),
+        option(id::METRICS, "ADDR", "Serve Prometheus metrics on this address, such as 127.0.0.1:9464, at /metrics"),
+        switch(id::NO_CREATE_TOPICS, "Do not create missing output topics"),
+    ]
+}

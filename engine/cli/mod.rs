@@ -1,0 +1,160 @@
+//! The command line of every job binary.
+//!
+//! [`main`] is all of it: `run`, `plan`, `status` and `checkpoints`, each with the job's own options beside Millpond's. Whoever builds a job
+//! describes it in a [`JobMain`]; nothing here knows how a flow is drawn. Every way out is an [`Exit`]: a [`Fault`] is printed as
+//! `error:` and `help:` lines on stderr and becomes its exit code. Results and summaries go to stdout, progress and diagnostics to stderr.
+//!
+//! - `command` is what may be asked, `options` what the words mean.
+//! - `run` starts a job and stays with it: `signals`, `progress` (drawn through `terminal`).
+//! - `plan` (`tree`, `dot`), `status` (`stopped`) and `checkpoints` only look.
+//! - `diagnostics` sets up `tracing` and panics; `table` and `figures` are how things are written for people.
+
+mod checkpoints;
+mod command;
+mod diagnostics;
+mod dot;
+mod figures;
+mod options;
+mod plan;
+mod progress;
+mod run;
+mod signals;
+mod status;
+mod stopped;
+mod table;
+mod terminal;
+mod tree;
+
+#[cfg(test)]
+mod cli_tests;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+
+use crate::{Delivery, Draw, Ended, Env, Exit, Fault, Tuning};
+
+pub use options::{parse_from, parse_span};
+
+/// Draws the job with the options that were given.
+pub type DrawWith = Box<dyn Fn(&ArgMatches) -> Result<Arc<Draw>, Fault>>;
+/// What a job does of its own before it starts.
+pub type Before = Box<dyn Fn(&Env, &ArgMatches) -> Result<(), Fault>>;
+/// What a job does of its own once it has ended.
+pub type After = Box<dyn Fn(&Env, &ArgMatches, &Ended) -> Result<(), Fault>>;
+
+/// A job as its command line needs it.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use std::sync::Arc;
+/// use millpond_engine::{Draw, cli::{self, JobMain}};
+///
+/// #[derive(clap::Args)]
+/// struct Own {
+///     /// How late a flight may be
+///     #[arg(long, default_value = "2h", value_parser = cli::parse_span)]
+///     lateness: std::time::Duration,
+/// }
+///
+/// fn main() -> ExitCode {
+///     let mut job = JobMain::new("flights", 1, Box::new(|matches| {
+///         let own = <Own as clap::FromArgMatches>::from_arg_matches(matches).expect("these matches were parsed with its options");
+///         let draw: Arc<Draw> = Arc::new(move |graph, _| { let _ = (graph, own.lateness); Ok(()) });
+///         Ok(draw)
+///     }));
+///     job.augment = <Own as clap::Args>::augment_args;
+///     cli::main(&job, std::env::args_os()).into()
+/// }
+/// ```
+pub struct JobMain {
+    /// Its name; `--job` replaces it.
+    pub name: String,
+    /// Its version, from 1; `--job-version` replaces it.
+    pub version: u32,
+    /// What it does, in a sentence, for `--help`.
+    pub about: String,
+    /// What a crash may do to output.
+    pub delivery: Delivery,
+    /// Sizes.
+    pub tuning: Tuning,
+    /// Adds the job's own options to a command; every command of the binary has them. Each long option can also be given by environment,
+    /// as `MILLPOND_<NAME>`.
+    pub augment: fn(clap::Command) -> clap::Command,
+    /// Draws the job with the options that were given.
+    pub draw: DrawWith,
+    /// Called by `run` before each start, once the plan is known to be sound: to feed a log, say. The process may be killed or left by a
+    /// signal in the middle of it.
+    pub before: Option<Before>,
+    /// Called by `run` when the run has ended as it was asked to, was stopped, or was finished before.
+    pub after: Option<After>,
+    /// What is done when no arguments are given, such as `["run", "--until-end"]`; the help text when it is empty.
+    pub default_args: Vec<String>,
+}
+
+impl JobMain {
+    /// A job without options, hooks and default arguments, delivered exactly once.
+    #[must_use]
+    pub fn new(name: &str, version: u32, draw: DrawWith) -> Self {
+        JobMain {
+            name: name.to_owned(),
+            version,
+            about: String::new(),
+            delivery: Delivery::ExactlyOnce,
+            tuning: Tuning::default(),
+            augment: |command| command,
+            draw,
+            before: None,
+            after: None,
+            default_args: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Debug for JobMain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobMain").field("name", &self.name).field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Does what `args` (the binary's name first) ask of `job`. Sets up `tracing` and the panic hook for the process.
+pub fn main(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Exit {
+    diagnostics::install();
+    match execute(job, args) {
+        Ok(exit) => exit,
+        Err(fault) => {
+            terminal::say(&format!("error: {fault}\nhelp: {}", fault.exit().advice()));
+            fault.exit()
+        }
+    }
+}
+
+/// As [`main`], for a process that has its own diagnostics.
+fn execute(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Result<Exit, Fault> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    if args.len() < 2 {
+        args.truncate(1);
+        args.extend(job.default_args.iter().map(OsString::from));
+    }
+    let matches = match command::command(job)?.try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(refused) => {
+            let exit = if refused.use_stderr() { Exit::Usage } else { Exit::Finished };
+            // Where its words cannot go, the exit code still says it.
+            let _ = refused.print();
+            return Ok(exit);
+        }
+    };
+    match matches.subcommand() {
+        Some(("run", matches)) => run::run(job, matches),
+        Some(("plan", matches)) => plan::plan(job, matches),
+        Some(("status", matches)) => status::status(job, matches),
+        Some(("checkpoints", matches)) => match matches.subcommand() {
+            Some(("verify", matches)) => checkpoints::verify(job, matches),
+            Some((_, matches)) => checkpoints::list(job, matches),
+            None => unreachable!("clap asks for a subcommand"),
+        },
+        _ => unreachable!("clap knows no other subcommand and asks for one"),
+    }
+}

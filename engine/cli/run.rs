@@ -1,0 +1,186 @@
+//! `run`: starts the job, stays with it, and says how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::ArgMatches;
+use crossbeam::channel::{RecvTimeoutError, bounded};
+
+use super::options::{self, id};
+use super::progress::{Progress, Shown};
+use super::signals::Signals;
+use super::{JobMain, figures, stopped, terminal};
+use crate::control::{Control, Http, Report};
+use crate::{Ended, Env, Exit, Fault, Plan, Role, Run, Running, Status};
+
+/// Between two looks at a run.
+const TICK: Duration = Duration::from_millis(250);
+
+pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
+    let run = options::run(job, matches);
+    let (env, until_end, new) = (run.env.clone(), run.until_end, run.new);
+    let draw = (job.draw)(matches)?;
+    let (plan, bounded) = stopped::drawn(&*draw, &env)?;
+    let mut http = matches.get_one::<String>(id::METRICS).map(|address| Http::listen(address)).transpose()?;
+    let signals = Signals::listen(if until_end { Exit::StoppedEarly } else { Exit::Finished })?;
+    if let Some(before) = &job.before {
+        before(&env, matches)?;
+    }
+    if new {
+        terminal::say(&doubled(job, &run)?);
+    }
+    let running = crate::start(run, draw)?;
+    let report: Report = Arc::new(running.reporter());
+    let was_finished = report().state == "finished";
+    signals.running(running.stopper());
+    let output = if writes_to_stdout(&plan) { Output::Records } else { Output::Summary };
+    if let Some(http) = &mut http {
+        http.serve(running.metrics().clone(), Arc::clone(&report))
+            .map_err(|error| Fault::new(Exit::Retry, "cannot start the thread that serves metrics").because(error))?;
+        terminal::say(&format!("metrics are served on http://{}/metrics", http.address()));
+    }
+    let control = if was_finished { None } else { control(&env, &running, &report) };
+    let mut progress = Progress::new(shown(output), bounded || until_end);
+    let ended = follow(running, &report, &mut progress);
+    terminal::clear();
+    let ended = ended?;
+    drop(control);
+    let words = words(&env, &ended, &report(), until_end, progress.elapsed());
+    match output {
+        Output::Records => terminal::say(&words),
+        Output::Summary => terminal::print(&format!("{words}\n"))?,
+    }
+    if let Some(after) = &job.after {
+        after(&env, matches, &ended)?;
+    }
+    Ok(if until_end && !ended.finished { Exit::StoppedEarly } else { Exit::Finished })
+}
+
+/// What stdout is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// The job writes its records there; nothing else may stand between them.
+    Records,
+    /// A summary.
+    Summary,
+}
+
+fn writes_to_stdout(plan: &Plan) -> bool {
+    let to = |(name, value): &(String, String)| name == "to" && value.split(' ').next() == Some("stdout");
+    plan.nodes.iter().any(|node| node.role == Role::Sink && node.settings.iter().any(to))
+}
+
+fn shown(output: Output) -> Shown {
+    use std::io::IsTerminal as _;
+    match (terminal::is_live(), output) {
+        (true, Output::Records) if std::io::stdout().is_terminal() => Shown::Not,
+        (true, _) => Shown::Block,
+        (false, _) => Shown::Lines,
+    }
+}
+
+fn control(env: &Env, running: &Running, report: &Report) -> Option<Control> {
+    match Control::serve(&env.home(), Arc::clone(report), running.stopper()) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            // The job can do all its work without it.
+            tracing::warn!(%error, home = %env.home().display(), "no control socket: `status` will not see that the job runs");
+            None
+        }
+    }
+}
+
+/// Waits for the end, showing how the run stands.
+fn follow(running: Running, report: &Report, progress: &mut Progress) -> Result<Ended, Fault> {
+    let (sender, ended) = bounded(1);
+    let wait = move || {
+        // Nobody listens only when the process is ending.
+        let _ = sender.send(running.join());
+    };
+    std::thread::Builder::new()
+        .name("join".to_owned())
+        .spawn(wait)
+        .map_err(|error| Fault::new(Exit::Retry, "cannot start the thread that waits for the job").because(error))?;
+    loop {
+        match ended.recv_timeout(TICK) {
+            Ok(ended) => return ended,
+            Err(RecvTimeoutError::Timeout) => progress.tick(&report()),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Fault::new(Exit::Retry, "the thread that waits for the job died; this is a bug of millpond"));
+            }
+        }
+    }
+}
+
+/// What `--new` does, said before it is done.
+fn doubled(job: &JobMain, run: &Run) -> Result<String, Fault> {
+    let identity = run.env.identity();
+    let begins = format!("{identity} begins again with --new");
+    Ok(match stopped::committed(job, &run.env)? {
+        Some(manifest) => format!(
+            "{begins}: it committed {} epochs, the last at {}. That output stays, and every record read from now on that was \
+             read before is counted and written a second time",
+            figures::count(manifest.id.epoch),
+            manifest.created
+        ),
+        None => format!("{begins}: no checkpoint of it is known. Whatever output it has stays, and what is read again is written twice"),
+    })
+}
+
+/// How it ended, for people.
+fn words(env: &Env, ended: &Ended, status: &Status, until_end: bool, took: Duration) -> String {
+    let job = env.identity();
+    if ended.before {
+        return format!(
+            "{job} is finished: it reached the end of its input with epoch {}. Nothing was read or written, also if the log has grown \
+             since; to go on from there, start a new version (--job-version {})",
+            ended.epoch,
+            env.version.saturating_add(1)
+        );
+    }
+    let how = match (ended.finished, until_end) {
+        (true, _) => "finished",
+        (false, true) => "was stopped before its end",
+        (false, false) => "was stopped",
+    };
+    let (read, written) = (figures::count(status.records_read), figures::count(status.records_written));
+    let (late, bad) = (figures::count(status.late), figures::count(status.bad));
+    let took = figures::span(took);
+    let kept = match ended.finished {
+        true => "",
+        false => "; open windows are kept, the same command goes on from there",
+    };
+    format!("{job} {how} after {took}: {read} records read, {written} written, {late} late, {bad} bad; epoch {} is committed{kept}", ended.epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_says_how_it_ended_and_what_to_do() {
+        let env = Env { state: "s".into(), job: "flights".into(), version: 1, create: true };
+        let status = Status { records_read: 27_004, records_written: 14, late: 2, ..Status::default() };
+        let say = |finished, before, until_end| {
+            words(&env, &Ended { finished, before, epoch: 5 }, &status, until_end, Duration::from_millis(1_200))
+        };
+        assert_eq!(
+            say(true, false, true),
+            "flights@1 finished after 1.2 s: 27,004 records read, 14 written, 2 late, 0 bad; epoch 5 is committed"
+        );
+        assert!(say(false, false, true).contains("was stopped before its end"));
+        assert!(say(false, false, false).ends_with("open windows are kept, the same command goes on from there"));
+        let before = say(true, true, true);
+        assert!(before.contains("Nothing was read or written") && before.contains("--job-version 2"), "{before}");
+    }
+
+    #[test]
+    fn records_on_stdout_keep_the_summary_away_from_it() {
+        let mut plan = super::super::plan::tests::flights();
+        assert!(!writes_to_stdout(&plan));
+        plan.nodes[6].settings = vec![("to".into(), "stdout -".into())];
+        assert!(writes_to_stdout(&plan));
+        plan.nodes[6].settings = vec![("to".into(), "log stdout".into())];
+        assert!(!writes_to_stdout(&plan));
+    }
+}
