@@ -29,7 +29,7 @@ pub use operator::{Context, Fires, Firing, Operator};
 pub use plan::{Node, Plan, Role};
 pub use protocol::CommitRecord;
 pub use record::{Batch, Origin, Record, Row, Shipment};
-pub use run::{Delivery, Draw, Ended, Run, Running, Tuning, draw, start};
+pub use run::{Delivery, Draw, Ended, Run, Running, Tuning, draw, peek, start};
 pub use source::Env;
 pub use status::{PartitionStatus, Status};
 pub use timed::{ByStamp, ByValue, Clocked, Never, Timed, TimedReader, Untimed};

@@ -15,12 +15,13 @@ use timely::scheduling::activate::Activator;
 use super::bad::{BadDesk, Refusal};
 use super::chain::{Chain, Drive, Emit, Held};
 use super::graph::{Ask, Lowering};
+use super::taking::Taking;
 use super::time::Time;
 use crate::metrics::Counter;
 use crate::run::lanes::Standing;
 use crate::run::local::{Local, Part, entering, reading};
-use crate::source::{Arrival, Assigned, Collect, Pace, Read, Reader, Source, Waker};
-use crate::{Batch, Fault, Origin, Record};
+use crate::source::{Assigned, Pace, Read, Reader, Source, Waker};
+use crate::{Batch, Fault, Origin};
 
 /// How many batches one activation reads before others get their turn.
 const TURN: usize = 4;
@@ -371,50 +372,5 @@ impl<S: Source> Reading<S> {
             entering(self.node);
             self.move_to(own);
         }
-    }
-}
-
-/// Takes records from a reader: event time, watermark and `seen` in the loop that decodes.
-struct Taking<'a, T> {
-    saved: &'a mut PartitionState,
-    pace: Pace,
-    batch: &'a mut Batch<T>,
-    tracked: bool,
-    source: u32,
-    refused: &'a mut Vec<(Arrival, String)>,
-    bytes: &'a mut u64,
-    beyond: &'a mut u64,
-}
-
-impl<T: Data> Collect<T> for Taking<'_, T> {
-    #[inline]
-    fn take(&mut self, arrival: Arrival, value: T) {
-        let at = arrival.stamp.min(Timestamp::LAST);
-        if at > self.saved.newest {
-            if at.micros() <= arrival.logged.micros().saturating_add(self.pace.guard_micros) {
-                self.saved.newest = at;
-                let watermark = at.micros().saturating_sub(self.pace.bound_micros);
-                self.saved.watermark = self.saved.watermark.max(Timestamp::from_micros(watermark));
-            } else {
-                *self.beyond += 1;
-            }
-        }
-        self.saved.next = arrival.offset + 1;
-        *self.bytes += u64::from(arrival.bytes);
-        if self.tracked {
-            let partition = self.saved.partition;
-            self.batch.positions.push(Position { source: self.source, partition, offset: arrival.offset, index: 0 });
-        }
-        self.batch.rows.push(Record { at, seen: self.saved.watermark, value });
-    }
-
-    fn promise(&mut self, watermark: Timestamp) {
-        self.saved.watermark = self.saved.watermark.max(watermark.min(Timestamp::LAST));
-    }
-
-    fn refuse(&mut self, arrival: Arrival, reason: String) {
-        self.saved.next = arrival.offset + 1;
-        *self.bytes += u64::from(arrival.bytes);
-        self.refused.push((arrival, reason));
     }
 }

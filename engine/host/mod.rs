@@ -1,7 +1,7 @@
 //! Hosting: the only place that speaks timely's operator API.
 //!
 //! - `graph`, `line`: what the closure draws, typed; `chain`: stateless steps, fused.
-//! - `intake`: sources; `keyed`: shuffles and keyed operators; `fan`: fan-out and split; `outlet`: sinks; `bad`: refused records.
+//! - `intake`: sources (`taking`: the loop that reads); `keyed`: shuffles and keyed operators; `fan`: fan-out and split; `outlet`: sinks; `bad`: refused records.
 //! - `time`, `pact`: the timestamp, and how batches travel.
 
 pub(crate) mod bad;
@@ -13,4 +13,5 @@ mod keyed;
 pub(crate) mod line;
 mod outlet;
 mod pact;
+mod taking;
 pub(crate) mod time;

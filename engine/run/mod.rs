@@ -1,11 +1,14 @@
 //! A run of a job: start, workers, coordinator, end.
 //!
-//! `start` fences, finds what to go on from and draws the plan; `coordinator` drives the protocol; `writer` makes parts durable;
-//! `local` is shared by the operators of a worker, `shared` and `lanes` by all threads; `keep` merges and deletes in the background.
+//! `start` locks, fences and builds, with `recover` deciding what to go on from; `running` is what the caller holds; `coordinator` drives
+//! the protocol; `writer` makes parts durable; `keep` merges and deletes in the background; `worker` runs the dataflow; `local` is
+//! shared by the operators of a worker, `shared` and `lanes` by all threads; `pointer` decides for jobs whose outputs only follow.
 
 pub(crate) mod coordinator;
 mod keep;
 mod pointer;
+mod recover;
+mod running;
 pub(crate) mod lanes;
 pub(crate) mod local;
 pub(crate) mod shared;
@@ -21,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use crate::source::{Env, From};
 
 pub use shared::Tuning;
-pub use start::{Draw, Running, draw, start};
+pub use recover::peek;
+pub use running::Running;
+pub use start::{Draw, draw, start};
 
 /// What a crash may do to output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,23 +8,23 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crossbeam::channel::Sender;
-use millpond_state::store::{CheckpointId, Manifest, PartitionState, RunId, SourceState, Store};
-use millpond_state::Timestamp;
+use millpond_state::store::{Manifest, RunId, Store};
 
 use super::coordinator::{Committed, Coordinator, Routes};
-use super::lanes::{Lane, Lanes, Standing};
+use super::lanes::{Lane, Lanes};
 use super::pointer::Pointer;
+use super::recover::{Found, check_sources, genesis, recover};
+use super::running::Running;
 use super::shared::{Event, Shared};
 use super::writer::store_fault;
 use super::{Ended, Run, keep, worker, writer};
 use crate::host::graph::{Graph, Resume};
 use crate::metrics::Metrics;
-use crate::plan::{Node, Plan};
+use crate::plan::Plan;
 use crate::protocol::CommitRecord;
-use crate::sink::{Opened, System};
-use crate::source::{Env, From};
-use crate::status::{PartitionStatus, Status};
+use crate::sink::{Decider, Opened, System};
+use crate::source::Env;
+use crate::status::Status;
 use crate::{Exit, Fault, clock};
 
 /// Draws a job into a graph.
@@ -49,142 +49,6 @@ fn plan_of(graph: &Graph<'_>, env: &Env) -> Result<Plan, Fault> {
         let list = reasons.join("\n  ");
         Fault::new(Exit::FixJob, format!("job {} cannot run as it is drawn:\n  {list}", env.identity()))
     })
-}
-
-/// A job that runs in the background.
-pub struct Running {
-    shared: Option<Arc<Shared>>,
-    events: Option<Sender<Event>>,
-    thread: Option<JoinHandle<Result<Ended, Fault>>>,
-    early: Option<Ended>,
-    committed: Arc<Mutex<Committed>>,
-    status: Status,
-    metrics: Metrics,
-}
-
-impl std::fmt::Debug for Running {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("status", &self.status).finish_non_exhaustive()
-    }
-}
-
-impl Running {
-    /// Asks the job to stop: commit the open epoch and leave, open windows kept. Does not wait.
-    pub fn stop(&self) {
-        if let Some(events) = &self.events {
-            // A coordinator that has left needs no telling.
-            let _ = events.send(Event::Stop);
-        }
-    }
-
-    /// Something that stops the job, for a signal handler.
-    #[must_use]
-    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
-        let events = self.events.clone();
-        move || {
-            if let Some(events) = &events {
-                let _ = events.send(Event::Stop);
-            }
-        }
-    }
-
-    /// Whether it has ended.
-    #[must_use]
-    pub fn ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// What stopped the job.
-    pub fn join(mut self) -> Result<Ended, Fault> {
-        if let Some(early) = self.early.take() {
-            return Ok(early);
-        }
-        let thread = self.thread.take().expect("a run is joined once");
-        thread.join().unwrap_or_else(|_| Err(Fault::new(Exit::Retry, "the coordinator panicked; this is a bug of millpond")))
-    }
-
-    /// The job's metrics.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// What `status` answers, as a function that other threads can call.
-    #[must_use]
-    pub fn reporter(&self) -> impl Fn() -> Status + Send + Sync + 'static {
-        let (shared, committed) = (self.shared.clone(), Arc::clone(&self.committed));
-        let (status, metrics) = (self.status.clone(), self.metrics.clone());
-        let held = Mutex::new(None);
-        move || report(&status, shared.as_deref(), &committed, &metrics, &held)
-    }
-
-    /// What `status` answers.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.reporter()()
-    }
-}
-
-type Held = Mutex<Option<(String, u32, Timestamp, i64)>>;
-
-fn report(base: &Status, shared: Option<&Shared>, committed: &Mutex<Committed>, metrics: &Metrics, held: &Held) -> Status {
-    let committed = committed.lock().expect("no holder of this lock panics").clone();
-    let mut status = base.clone();
-    status.epoch = committed.epoch;
-    status.last_commit = committed.clock.map(Timestamp::micros);
-    status.checkpoint_bytes = committed.files.iter().map(|file| file.bytes).sum();
-    status.records_written = committed.written;
-    let Some(shared) = shared else { return status };
-    status.records_read = metrics.total("millpond_records_read_total") as u64;
-    status.late = metrics.total("millpond_late_records_total") as u64;
-    status.bad = (metrics.total("millpond_skipped_records_total") + metrics.total("millpond_dead_letters_total")) as u64;
-    status.in_flight = shared.credits.in_flight();
-    status.budget = shared.credits.budget();
-    status.in_flight_peak = shared.credits.peak();
-    let holder = shared.lanes.iter().filter(|lane| lane.standing() != Standing::Idle).min_by_key(|lane| lane.watermark());
-    let now = clock::wall().micros();
-    let mut since = None;
-    if let Some(lane) = holder {
-        status.watermark = lane.watermark().to_string();
-        let mut held = held.lock().expect("no holder of this lock panics");
-        let is = (lane.source.clone(), lane.partition, lane.watermark());
-        match &*held {
-            Some((source, partition, watermark, from)) if (source, *partition, *watermark) == (&is.0, is.1, is.2) => {
-                since = Some(*from);
-            }
-            _ => {
-                *held = Some((is.0, is.1, is.2, now));
-                since = Some(now);
-            }
-        }
-    }
-    status.partitions = shared.lanes.iter().map(|lane| partition_status(lane, holder, since)).collect();
-    status
-}
-
-fn partition_status(lane: &Lane, holder: Option<&Lane>, since: Option<i64>) -> PartitionStatus {
-    let holds = holder.is_some_and(|holder| std::ptr::eq(holder, lane)) && lane.standing() != Standing::Finished;
-    let end = (lane.end() > 0).then(|| lane.end());
-    PartitionStatus {
-        source: lane.source.clone(),
-        partition: lane.partition,
-        next: lane.next(),
-        end,
-        lag: end.map(|end| end.saturating_sub(lane.next())),
-        watermark: lane.watermark().to_string(),
-        standing: match lane.standing() {
-            Standing::Reading => "reading",
-            Standing::AtEnd => "at end",
-            Standing::Idle => "idle",
-            Standing::Finished => "finished",
-        }
-        .to_owned(),
-        holds_watermark: holds,
-        holds_since: if holds { since } else { None },
-    }
 }
 
 /// Starts a job. Returns once its dataflow may be built; everything that can be refused has been by then.
@@ -370,7 +234,7 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
         let entry = systems.entry(sink.system.identity()).or_insert_with(|| (Rc::clone(&sink.system), Vec::new()));
         entry.1.push((sink.node, sink.target.clone()));
     }
-    let mut decider: Option<(String, Box<dyn crate::sink::Decider>)> = None;
+    let mut decider: Option<(String, Box<dyn Decider>)> = None;
     let mut followers = Vec::new();
     let mut following = BTreeMap::new();
     for (identity, (system, outlets)) in systems {
@@ -390,7 +254,7 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
             }
         }
     }
-    let decider = decider.map_or_else(|| Box::new(Pointer::new(env.home())) as Box<dyn crate::sink::Decider>, |(_, decider)| decider);
+    let decider = decider.map_or_else(|| Box::new(Pointer::new(env.home())) as Box<dyn Decider>, |(_, decider)| decider);
     Ok(Routes { decider, followers, following })
 }
 
@@ -398,134 +262,6 @@ fn sink_partitions(graph: &Graph<'_>, routes: &Routes) -> BTreeMap<u32, u32> {
     let sinks = graph.sinks.borrow();
     let decided = sinks.iter().filter(|sink| !routes.following.contains_key(&sink.node));
     decided.map(|sink| (sink.node, routes.decider.partitions(sink.node).max(1))).collect()
-}
-
-enum Found {
-    /// Go on from this checkpoint.
-    Goes(Box<Manifest>),
-    /// Begin, with this epoch as the first.
-    Begins(u64),
-}
-
-fn recover(
-    run: &Run,
-    plan: &Plan,
-    store: &Store,
-    record: Option<&CommitRecord>,
-    decider: &mut dyn crate::sink::Decider,
-) -> Result<Found, Fault> {
-    let job = run.env.identity();
-    let Some(record) = record else {
-        let manifests = store.manifests().map_err(|error| store_fault("the checkpoints cannot be listed", &error))?;
-        // A genesis that was never committed is no checkpoint.
-        if !run.new && let Some(newest) = manifests.iter().find(|id| id.epoch > 0) {
-            return Err(Fault::new(
-                Exit::Restore,
-                format!("job {job}: checkpoint {newest} is in {}, but the output holds no commit record of it", run.env.home().display()),
-            ));
-        }
-        if !run.new && let Some(evidence) = decider.evidence()? {
-            return Err(Fault::new(
-                Exit::New,
-                format!("job {job} has no commit record and no checkpoint, but {evidence}: starting from the beginning would write it again"),
-            ));
-        }
-        return Ok(Found::Begins(0));
-    };
-    if record.job != run.env.job || record.version != run.env.version {
-        let owner = format!("{}@{}", record.job, record.version);
-        return Err(Fault::new(Exit::Restore, format!("the commit record found for {job} is of {owner}")));
-    }
-    if run.new {
-        return Ok(Found::Begins(record.id.epoch + 1));
-    }
-    let manifest = store.manifest_checked(record.id, record.checksum).map_err(|error| {
-        store_fault(&format!("job {job}: checkpoint {} was committed and cannot be loaded", record.id), &error)
-    })?;
-    let old: BTreeMap<String, Node> = manifest
-        .shapes
-        .iter()
-        .map(|(uid, node)| Ok((uid.clone(), serde_json::from_value(node.clone())?)))
-        .collect::<Result<_, serde_json::Error>>()
-        .map_err(|error| Fault::new(Exit::NewVersion, "the plan in the checkpoint was written by another release").because(error))?;
-    if let Some(conflict) = plan.conflict(&old) {
-        return Err(Fault::new(Exit::NewVersion, format!("job {job} is not the one that wrote checkpoint {}: {conflict}", manifest.id)));
-    }
-    Ok(Found::Goes(Box::new(manifest)))
-}
-
-/// Epoch 0: starting positions as numbers, with the policy beside them; in a bounded run also the ends.
-fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoch: u64) -> Result<Manifest, Fault> {
-    let mut manifest = Manifest::new(CheckpointId { run: id, epoch });
-    manifest.job.clone_from(&run.env.job);
-    manifest.job_version = run.env.version;
-    manifest.plan = plan.hash();
-    manifest.created = clock::wall();
-    for (uid, node) in plan.stateful() {
-        let node = serde_json::to_value(node)
-            .map_err(|error| Fault::new(Exit::FixJob, format!("the plan of {uid:?} cannot be written")).because(error))?;
-        manifest.shapes.push((uid, node));
-    }
-    for source in graph.sources.borrow().iter() {
-        let found = (source.connect)(&run.env, &run.from)?;
-        let partitions = found.into_iter().map(|partition| PartitionState {
-            partition: partition.partition,
-            next: partition.start,
-            watermark: Timestamp::MIN,
-            newest: Timestamp::MIN,
-            idle: false,
-            finished: false,
-            end: (run.until_end && !source.bounded).then_some(partition.end),
-            fingerprint: partition.fingerprint,
-        });
-        let policy = match &run.from {
-            From::Earliest => "earliest".to_owned(),
-            From::Latest => "latest".to_owned(),
-            From::Time(time) => time.to_string(),
-            From::Offsets(offsets) => {
-                let list: Vec<_> = offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
-                list.join(",")
-            }
-        };
-        manifest.sources.insert(source.uid.clone(), SourceState { partitions: partitions.collect(), policy });
-    }
-    Ok(manifest)
-}
-
-/// The partitions must be the ones the checkpoint speaks of.
-fn check_sources(graph: &Graph<'_>, env: &Env, manifest: &Manifest) -> Result<(), Fault> {
-    for source in graph.sources.borrow().iter() {
-        let Some(saved) = manifest.sources.get(&source.uid) else { continue };
-        let found = (source.connect)(env, &From::Earliest)?;
-        for partition in &saved.partitions {
-            let place = format!("job {}: source {:?} partition {}", env.identity(), source.uid, partition.partition);
-            let Some(now) = found.iter().find(|now| now.partition == partition.partition) else {
-                return Err(Fault::new(Exit::Restore, format!("{place} is in the checkpoint and no longer there")));
-            };
-            if now.fingerprint != partition.fingerprint {
-                return Err(Fault::new(
-                    Exit::Restore,
-                    format!("{place} is not the log the checkpoint speaks of: it was made again under the same name"),
-                ));
-            }
-            if partition.finished {
-                continue;
-            }
-            if partition.next < now.start {
-                return Err(Fault::new(
-                    Exit::Restore,
-                    format!("{place} begins at offset {} and the job stands at {}: retention took what is between", now.start, partition.next),
-                ));
-            }
-            if partition.next > now.end && !source.bounded {
-                return Err(Fault::new(
-                    Exit::Restore,
-                    format!("{place} ends at offset {} and the job stands at {}: the log has lost records", now.end, partition.next),
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn lanes(manifest: &Manifest, align: std::time::Duration) -> Lanes {

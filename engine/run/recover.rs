@@ -1,0 +1,170 @@
+//! What a start goes on from: the checkpoint that the newest commit record names, or the beginning. Nothing is guessed.
+
+use std::collections::BTreeMap;
+
+use millpond_state::Timestamp;
+use millpond_state::store::{CheckpointId, Checkpoints, Manifest, PartitionState, RunId, SourceState, Store};
+
+use super::Run;
+use super::pointer::Pointer;
+use super::start::{Draw, drawn};
+use super::writer::store_fault;
+use crate::host::graph::Graph;
+use crate::plan::{Node, Plan};
+use crate::protocol::CommitRecord;
+use crate::sink::Decider;
+use crate::source::{Env, From};
+use crate::{Exit, Fault, clock};
+
+/// What a start found.
+pub(super) enum Found {
+    /// Go on from this checkpoint.
+    Goes(Box<Manifest>),
+    /// Begin, with this epoch as the first.
+    Begins(u64),
+}
+
+/// Decides what a start goes on from, by the commit record, and refuses whatever is not whole.
+pub(super) fn recover(
+    run: &Run,
+    plan: &Plan,
+    store: &Store,
+    record: Option<&CommitRecord>,
+    decider: &mut dyn Decider,
+) -> Result<Found, Fault> {
+    let job = run.env.identity();
+    let Some(record) = record else {
+        let manifests = store.manifests().map_err(|error| store_fault("the checkpoints cannot be listed", &error))?;
+        // A genesis that was never committed is no checkpoint.
+        if !run.new && let Some(newest) = manifests.iter().find(|id| id.epoch > 0) {
+            return Err(Fault::new(
+                Exit::Restore,
+                format!("job {job}: checkpoint {newest} is in {}, but the output holds no commit record of it", run.env.home().display()),
+            ));
+        }
+        if !run.new && let Some(evidence) = decider.evidence()? {
+            return Err(Fault::new(
+                Exit::New,
+                format!("job {job} has no commit record and no checkpoint, but {evidence}: starting from the beginning would write it again"),
+            ));
+        }
+        return Ok(Found::Begins(0));
+    };
+    if record.job != run.env.job || record.version != run.env.version {
+        let owner = format!("{}@{}", record.job, record.version);
+        return Err(Fault::new(Exit::Restore, format!("the commit record found for {job} is of {owner}")));
+    }
+    if run.new {
+        return Ok(Found::Begins(record.id.epoch + 1));
+    }
+    let manifest = store.manifest_checked(record.id, record.checksum).map_err(|error| {
+        store_fault(&format!("job {job}: checkpoint {} was committed and cannot be loaded", record.id), &error)
+    })?;
+    let old: BTreeMap<String, Node> = manifest
+        .shapes
+        .iter()
+        .map(|(uid, node)| Ok((uid.clone(), serde_json::from_value(node.clone())?)))
+        .collect::<Result<_, serde_json::Error>>()
+        .map_err(|error| Fault::new(Exit::NewVersion, "the plan in the checkpoint was written by another release").because(error))?;
+    if let Some(conflict) = plan.conflict(&old) {
+        return Err(Fault::new(Exit::NewVersion, format!("job {job} is not the one that wrote checkpoint {}: {conflict}", manifest.id)));
+    }
+    Ok(Found::Goes(Box::new(manifest)))
+}
+
+/// Epoch 0: starting positions as numbers, with the policy beside them; in a bounded run also the ends.
+pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoch: u64) -> Result<Manifest, Fault> {
+    let mut manifest = Manifest::new(CheckpointId { run: id, epoch });
+    manifest.job.clone_from(&run.env.job);
+    manifest.job_version = run.env.version;
+    manifest.plan = plan.hash();
+    manifest.created = clock::wall();
+    for (uid, node) in plan.stateful() {
+        let node = serde_json::to_value(node)
+            .map_err(|error| Fault::new(Exit::FixJob, format!("the plan of {uid:?} cannot be written")).because(error))?;
+        manifest.shapes.push((uid, node));
+    }
+    for source in graph.sources.borrow().iter() {
+        let found = (source.connect)(&run.env, &run.from)?;
+        let partitions = found.into_iter().map(|partition| PartitionState {
+            partition: partition.partition,
+            next: partition.start,
+            watermark: Timestamp::MIN,
+            newest: Timestamp::MIN,
+            idle: false,
+            finished: false,
+            end: (run.until_end && !source.bounded).then_some(partition.end),
+            fingerprint: partition.fingerprint,
+        });
+        let policy = match &run.from {
+            From::Earliest => "earliest".to_owned(),
+            From::Latest => "latest".to_owned(),
+            From::Time(time) => time.to_string(),
+            From::Offsets(offsets) => {
+                let list: Vec<_> = offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+                list.join(",")
+            }
+        };
+        manifest.sources.insert(source.uid.clone(), SourceState { partitions: partitions.collect(), policy });
+    }
+    Ok(manifest)
+}
+
+/// The partitions must be the ones the checkpoint speaks of.
+pub(super) fn check_sources(graph: &Graph<'_>, env: &Env, manifest: &Manifest) -> Result<(), Fault> {
+    for source in graph.sources.borrow().iter() {
+        let Some(saved) = manifest.sources.get(&source.uid) else { continue };
+        let found = (source.connect)(env, &From::Earliest)?;
+        for partition in &saved.partitions {
+            let place = format!("job {}: source {:?} partition {}", env.identity(), source.uid, partition.partition);
+            let Some(now) = found.iter().find(|now| now.partition == partition.partition) else {
+                return Err(Fault::new(Exit::Restore, format!("{place} is in the checkpoint and no longer there")));
+            };
+            if now.fingerprint != partition.fingerprint {
+                return Err(Fault::new(
+                    Exit::Restore,
+                    format!("{place} is not the log the checkpoint speaks of: it was made again under the same name"),
+                ));
+            }
+            if partition.finished {
+                continue;
+            }
+            if partition.next < now.start {
+                return Err(Fault::new(
+                    Exit::Restore,
+                    format!("{place} begins at offset {} and the job stands at {}: retention took what is between", now.start, partition.next),
+                ));
+            }
+            if partition.next > now.end && !source.bounded {
+                return Err(Fault::new(
+                    Exit::Restore,
+                    format!("{place} ends at offset {} and the job stands at {}: the log has lost records", now.end, partition.next),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The newest commit of a job that may be running or not, and its checkpoint; `None` before the first. Takes no lock, changes nothing.
+///
+/// # Errors
+/// When the record or the checkpoint it names cannot be read.
+pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, Fault> {
+    let graph = drawn(draw, env)?;
+    let mut record = None;
+    for sink in graph.sinks.borrow().iter() {
+        record = record.or(sink.system.peek(env)?);
+    }
+    let record = match record {
+        Some(record) => Some(record),
+        None => Pointer::new(env.home()).fence()?,
+    };
+    let Some(record) = record else { return Ok(None) };
+    let record: CommitRecord = record.parse().map_err(|error| {
+        Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity())).because(error)
+    })?;
+    let manifest = Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
+    let manifest = manifest.map_err(|error| store_fault("the committed checkpoint cannot be read", &error))?;
+    Ok(Some((record, manifest)))
+}

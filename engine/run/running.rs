@@ -1,0 +1,152 @@
+//! A job that runs in the background: how to stop it, wait for it, and ask how it is.
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crossbeam::channel::Sender;
+use millpond_state::Timestamp;
+
+use super::Ended;
+use super::coordinator::Committed;
+use super::lanes::{Lane, Standing};
+use super::shared::{Event, Shared};
+use crate::metrics::Metrics;
+use crate::status::{PartitionStatus, Status};
+use crate::{Exit, Fault, clock};
+
+/// A job that runs in the background.
+pub struct Running {
+    pub(super) shared: Option<Arc<Shared>>,
+    pub(super) events: Option<Sender<Event>>,
+    pub(super) thread: Option<JoinHandle<Result<Ended, Fault>>>,
+    pub(super) early: Option<Ended>,
+    pub(super) committed: Arc<Mutex<Committed>>,
+    pub(super) status: Status,
+    pub(super) metrics: Metrics,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Asks the job to stop: commit the open epoch and leave, open windows kept. Does not wait.
+    pub fn stop(&self) {
+        if let Some(events) = &self.events {
+            // A coordinator that has left needs no telling.
+            let _ = events.send(Event::Stop);
+        }
+    }
+
+    /// Something that stops the job, for a signal handler.
+    #[must_use]
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
+        let events = self.events.clone();
+        move || {
+            if let Some(events) = &events {
+                let _ = events.send(Event::Stop);
+            }
+        }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// What stopped the job.
+    pub fn join(mut self) -> Result<Ended, Fault> {
+        if let Some(early) = self.early.take() {
+            return Ok(early);
+        }
+        let thread = self.thread.take().expect("a run is joined once");
+        thread.join().unwrap_or_else(|_| Err(Fault::new(Exit::Retry, "the coordinator panicked; this is a bug of millpond")))
+    }
+
+    /// The job's metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What `status` answers, as a function that other threads can call.
+    #[must_use]
+    pub fn reporter(&self) -> impl Fn() -> Status + Send + Sync + 'static {
+        let (shared, committed) = (self.shared.clone(), Arc::clone(&self.committed));
+        let (status, metrics) = (self.status.clone(), self.metrics.clone());
+        let held = Mutex::new(None);
+        move || report(&status, shared.as_deref(), &committed, &metrics, &held)
+    }
+
+    /// What `status` answers.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.reporter()()
+    }
+}
+
+type Held = Mutex<Option<(String, u32, Timestamp, i64)>>;
+
+fn report(base: &Status, shared: Option<&Shared>, committed: &Mutex<Committed>, metrics: &Metrics, held: &Held) -> Status {
+    let committed = committed.lock().expect("no holder of this lock panics").clone();
+    let mut status = base.clone();
+    status.epoch = committed.epoch;
+    status.last_commit = committed.clock.map(Timestamp::micros);
+    status.checkpoint_bytes = committed.files.iter().map(|file| file.bytes).sum();
+    status.records_written = committed.written;
+    let Some(shared) = shared else { return status };
+    status.records_read = metrics.total("millpond_records_read_total") as u64;
+    status.late = metrics.total("millpond_late_records_total") as u64;
+    status.bad = (metrics.total("millpond_skipped_records_total") + metrics.total("millpond_dead_letters_total")) as u64;
+    status.in_flight = shared.credits.in_flight();
+    status.budget = shared.credits.budget();
+    status.in_flight_peak = shared.credits.peak();
+    let holder = shared.lanes.iter().filter(|lane| lane.standing() != Standing::Idle).min_by_key(|lane| lane.watermark());
+    let now = clock::wall().micros();
+    let mut since = None;
+    if let Some(lane) = holder {
+        status.watermark = lane.watermark().to_string();
+        let mut held = held.lock().expect("no holder of this lock panics");
+        let is = (lane.source.clone(), lane.partition, lane.watermark());
+        match &*held {
+            Some((source, partition, watermark, from)) if (source, *partition, *watermark) == (&is.0, is.1, is.2) => {
+                since = Some(*from);
+            }
+            _ => {
+                *held = Some((is.0, is.1, is.2, now));
+                since = Some(now);
+            }
+        }
+    }
+    status.partitions = shared.lanes.iter().map(|lane| partition_status(lane, holder, since)).collect();
+    status
+}
+
+fn partition_status(lane: &Lane, holder: Option<&Lane>, since: Option<i64>) -> PartitionStatus {
+    let holds = holder.is_some_and(|holder| std::ptr::eq(holder, lane)) && lane.standing() != Standing::Finished;
+    let end = (lane.end() > 0).then(|| lane.end());
+    PartitionStatus {
+        source: lane.source.clone(),
+        partition: lane.partition,
+        next: lane.next(),
+        end,
+        lag: end.map(|end| end.saturating_sub(lane.next())),
+        watermark: lane.watermark().to_string(),
+        standing: match lane.standing() {
+            Standing::Reading => "reading",
+            Standing::AtEnd => "at end",
+            Standing::Idle => "idle",
+            Standing::Finished => "finished",
+        }
+        .to_owned(),
+        holds_watermark: holds,
+        holds_since: if holds { since } else { None },
+    }
+}
+
