@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use millpond_state::store::PartitionState;
-use millpond_state::{Data, Position, Timestamp};
+use millpond_state::{Position, Timestamp};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::activate::Activator;

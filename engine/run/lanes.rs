@@ -95,10 +95,6 @@ impl Lanes {
     }
 
     /// The least watermark of the lanes that have more to read; the final one when none has.
-    pub(crate) fn least(&self) -> Timestamp {
-        Timestamp::from_micros(self.least.load(Ordering::Acquire))
-    }
-
     fn compute(&self) -> Timestamp {
         let reading = self.lanes.iter().filter(|lane| lane.standing() == Standing::Reading);
         reading.map(Lane::watermark).min().unwrap_or(Timestamp::MAX)
