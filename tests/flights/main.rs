@@ -1,0 +1,9 @@
+//! The flights job as its user runs it: the binary, its files, kills and restarts, against a model of a few lines over the same file.
+
+mod model;
+mod runs;
+
+mod answers;
+mod delivery;
+mod faults;
+mod kills;
