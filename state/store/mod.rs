@@ -105,8 +105,14 @@ impl Store {
     fn open_on(dir: &Path, run: RunId, disk: Box<dyn Disk>) -> Result<Self, StoreError> {
         let checkpoints = Checkpoints::at(dir);
         let folder = checkpoints.folder();
+        let new: Vec<_> =
+            folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
         fs::create_dir_all(folder).map_err(|error| StoreError::io("create", folder, error))?;
-        disk.sync_dir(dir).map_err(|error| StoreError::io("fsync", dir, error))?;
+        // A durable file in a folder that a power failure takes away would be of no use.
+        for parent in new.iter().filter_map(|folder| folder.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            disk.sync_dir(parent).map_err(|error| StoreError::io("fsync", parent, error))?;
+        }
         Ok(Store { run, checkpoints, disk, index_dir: dir.join("index"), index: Mutex::new(None) })
     }
 
@@ -290,6 +296,10 @@ impl Deref for Store {
 
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod fixture_tests;
+#[cfg(test)]
+mod keeping_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
