@@ -11,9 +11,17 @@ use crate::{Env, Exit, Fault};
 
 pub(super) fn list(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let env = options::env(job, matches);
-    let committed = stopped::committed(job, &env).ok().flatten().map(|manifest| manifest.id);
     let checkpoints = stopped::its_checkpoints(&env)?;
     let listed = checkpoints.list().map_err(|error| stopped::fault(&env, &error))?;
+    let committed = (job.draw)(matches).and_then(|draw| crate::peek(&*draw, &env));
+    let committed = match committed {
+        Ok(committed) => committed.map(|(record, _)| record.id),
+        // What can be listed is listed, whatever is wrong with the rest.
+        Err(fault) => {
+            tracing::warn!(%fault, "which checkpoint is committed is not known");
+            None
+        }
+    };
     let rows: Vec<_> = listed.iter().map(|(id, found)| Row::new(*id, found, committed)).collect();
     let text = if flag(matches, id::JSON) {
         pretty(&rows.iter().map(Row::json).collect())
@@ -38,7 +46,9 @@ impl<'a> Row<'a> {
         let found = found.as_ref();
         let standing = match found {
             Err(_) => "unreadable",
-            Ok(manifest) if Some(id) == committed => if manifest.finished { "finished" } else { "newest" },
+            Ok(manifest) if Some(id) == committed && manifest.finished => "committed, finished",
+            Ok(_) if Some(id) == committed => "committed",
+            Ok(_) if committed.is_some_and(|committed| id.epoch > committed.epoch) => "not committed",
             Ok(_) => "kept",
         };
         Row { id, found, standing }
@@ -73,7 +83,9 @@ impl<'a> Row<'a> {
                 "bytes": manifest.files.iter().map(|file| file.bytes).sum::<u64>(),
                 "standing": self.standing,
             }),
-            Err(error) => json!({ "id": self.id, "epoch": self.id.epoch, "run": self.id.run, "standing": self.standing, "problem": error.to_string() }),
+            Err(error) => {
+                json!({ "id": self.id, "epoch": self.id.epoch, "run": self.id.run, "standing": self.standing, "problem": error.to_string() })
+            }
         }
     }
 }

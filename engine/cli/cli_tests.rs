@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use clap::{Args as _, FromArgMatches as _};
+use millpond_state::Timestamp;
 use millpond_state::store::{CheckpointId, Manifest, RunId, Store};
 
 use super::options::{self, id};
 use super::{JobMain, command, execute};
-use crate::{Draw, Exit, Fault};
+use crate::{CommitRecord, Draw, Exit, Fault};
 
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 struct Own {
@@ -171,11 +172,25 @@ fn checkpoints_are_listed_and_a_flipped_byte_is_found() {
     let home = state.path().join("flights@1");
     fs::create_dir_all(&home).unwrap();
     let store = Store::open(&home, RunId::new(7)).unwrap();
-    for epoch in 0..3 {
-        store.write_manifest(&Manifest::new(CheckpointId { run: RunId::new(7), epoch })).unwrap();
-    }
+    let ids = (0..4).map(|epoch| CheckpointId { run: RunId::new(7), epoch });
+    let checksums: Vec<_> = ids.map(|id| (id, store.write_manifest(&Manifest::new(id)).unwrap())).collect();
     drop(store);
     let at = format!("--state {}", state.path().display());
+    let unnamed = call(&job, &format!("status {at}")).unwrap_err();
+    assert_eq!(unnamed.exit(), Exit::Restore);
+    assert!(unnamed.to_string().contains("no commit record names it"), "{unnamed}");
+    let (id, checksum) = checksums[2];
+    let record = CommitRecord {
+        job: "flights".into(),
+        version: 1,
+        id,
+        parent: None,
+        checksum,
+        instance: "here:1".into(),
+        clock: Timestamp::EPOCH,
+        period_ms: 2_000,
+    };
+    fs::write(home.join("committed"), format!("{record}\n")).unwrap();
     for command in ["status", "status --json", "checkpoints list", "checkpoints list --json", "checkpoints verify"] {
         assert_eq!(call(&job, &format!("{command} {at}")), Ok(Exit::Finished), "{command}");
     }

@@ -4,8 +4,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Command, value_parser};
 use millpond_state::store::CheckpointId;
 
-use super::options::{self, id};
 use super::JobMain;
+use super::options::{self, id};
 use crate::{Exit, Fault};
 
 /// More workers than key groups would leave some without a key.
@@ -16,7 +16,8 @@ const WORKERS_MOST: i64 = millpond_state::KeyGroup::COUNT as i64;
 /// # Errors
 /// When the job's name is none, or an option of its own has the name of one of Millpond's.
 pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
-    let name = options::parse_name(&job.name).map_err(|text| Fault::new(Exit::Usage, format!("the job's name {text}")))?;
+    let name =
+        options::parse_name(&job.name).map_err(|text| Fault::new(Exit::Usage, format!("the job's name {text}")))?;
     if job.version == 0 {
         return Err(Fault::new(Exit::Usage, format!("job {name} has version 0; versions begin with 1")));
     }
@@ -27,7 +28,11 @@ pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(leaf("list", "List the checkpoints that are kept", vec![json()])?)
-        .subcommand(leaf("verify", "Read every byte of the checkpoints and say whether they are sound", vec![json(), checkpoint()])?);
+        .subcommand(leaf(
+            "verify",
+            "Read every byte of the checkpoints and say whether they are sound",
+            vec![json(), checkpoint()],
+        )?);
     Ok(Command::new(name)
         .about(job.about.clone())
         .version(version)
@@ -48,7 +53,10 @@ fn leaf(job: &JobMain, name: &'static str, about: &'static str, args: Vec<Arg>) 
         if let Some(taken) = ours.get_arguments().find(|arg| taken(arg)).and_then(Arg::get_long) {
             return Err(Fault::new(
                 Exit::FixJob,
-                format!("job {}: its own option --{taken} has the name of one of millpond's; call it something else", job.name),
+                format!(
+                    "job {}: its own option --{taken} has the name of one of millpond's; call it something else",
+                    job.name
+                ),
             ));
         }
     }
@@ -95,22 +103,34 @@ fn checkpoint() -> Arg {
 /// Whose state is meant: the same options for every command.
 fn whose() -> [Arg; 3] {
     [
-        option(id::STATE, "DIR", "Where state lies [default: .millpond/<job>]").value_parser(value_parser!(std::path::PathBuf)),
-        option(id::JOB, "NAME", "Give the job another name, and with it state of its own").value_parser(options::parse_name),
-        option(id::JOB_VERSION, "N", "Run or look at this version of the job").value_parser(value_parser!(u32).range(1..)),
+        option(id::STATE, "DIR", "Where state lies [default: .millpond/<job>]")
+            .value_parser(value_parser!(std::path::PathBuf)),
+        option(id::JOB, "NAME", "Give the job another name, and with it state of its own")
+            .value_parser(options::parse_name),
+        option(id::JOB_VERSION, "N", "Run or look at this version of the job")
+            .value_parser(value_parser!(u32).range(1..)),
     ]
 }
 
 fn run_args() -> Vec<Arg> {
     vec![
-        option(id::WORKERS, "N", "How many worker threads").default_value("1").value_parser(value_parser!(u32).range(1..=WORKERS_MOST)),
+        option(id::WORKERS, "N", "How many worker threads")
+            .default_value("1")
+            .value_parser(value_parser!(u32).range(1..=WORKERS_MOST)),
         option(id::CHECKPOINT_INTERVAL, "SPAN", "How often results are committed: 50ms, 1s, 2m")
             .default_value("1s")
             .value_parser(options::parse_interval),
-        switch(id::UNTIL_END, "End where the input ended at the first start: every window fires, and the job is finished"),
-        option(id::FROM, "WHERE", "Where a first start begins: earliest, latest, an RFC 3339 time, or offsets like 0:1200,1:0")
-            .default_value("earliest")
-            .value_parser(options::parse_from),
+        switch(
+            id::UNTIL_END,
+            "End where the input ended at the first start: every window fires, and the job is finished",
+        ),
+        option(
+            id::FROM,
+            "WHERE",
+            "Where a first start begins: earliest, latest, an RFC 3339 time, or offsets like 0:1200,1:0",
+        )
+        .default_value("earliest")
+        .value_parser(options::parse_from),
         switch(id::NEW, "Begin again although there is output already, which is then written twice"),
         option(id::METRICS, "ADDR", "Serve Prometheus metrics on this address, such as 127.0.0.1:9464, at /metrics"),
         switch(id::NO_CREATE_TOPICS, "Do not create missing output topics"),

@@ -30,19 +30,20 @@ pub(super) struct Progress {
     bounded: bool,
     began: Instant,
     /// When and where it was looked at last: records read, positions passed.
-    last: Option<(Instant, u64, u64)>,
+    last: (Instant, u64, u64),
     records: Rate,
     positions: Rate,
-    /// Positions of the run's first look, and how many were to pass then.
+    /// The positions it went on from, added up.
     first: u64,
     line_due: Instant,
 }
 
 impl Progress {
-    pub(super) fn new(shown: Shown, bounded: bool) -> Self {
-        let now = clock::instant();
+    pub(super) fn new(shown: Shown, bounded: bool, status: &Status) -> Self {
+        let (now, first) = (clock::instant(), position(status));
+        let last = (now, status.records_read, first);
         let (records, positions) = (Rate::default(), Rate::default());
-        Progress { shown, bounded, began: now, last: None, records, positions, first: 0, line_due: now + LINE_EVERY }
+        Progress { shown, bounded, began: now, last, records, positions, first, line_due: now + LINE_EVERY }
     }
 
     /// How long it has run.
@@ -66,15 +67,11 @@ impl Progress {
     }
 
     fn look(&mut self, status: &Status, now: Instant) {
-        let position: u64 = status.partitions.iter().map(|partition| partition.next).sum();
-        if let Some((then, records, before)) = self.last {
-            let secs = now.saturating_duration_since(then).as_secs_f64();
-            self.records.add(status.records_read.saturating_sub(records), secs);
-            self.positions.add(position.saturating_sub(before), secs);
-        } else {
-            self.first = position;
-        }
-        self.last = Some((now, status.records_read, position));
+        let (then, records, before) = self.last;
+        let (secs, position) = (now.saturating_duration_since(then).as_secs_f64(), position(status));
+        self.records.add(status.records_read.saturating_sub(records), secs);
+        self.positions.add(position.saturating_sub(before), secs);
+        self.last = (now, status.records_read, position);
     }
 
     /// Two lines, and in a bounded run a third.
@@ -101,7 +98,7 @@ impl Progress {
     }
 
     fn end(&self, left: u64, now: Instant) -> String {
-        let passed = self.last.map_or(0, |(_, _, position)| position.saturating_sub(self.first));
+        let passed = self.last.2.saturating_sub(self.first);
         let all = passed.saturating_add(left);
         let share = if all == 0 { 1.0 } else { passed as f64 / all as f64 };
         let filled = (share * BAR as f64) as usize;
@@ -117,6 +114,10 @@ impl Progress {
         };
         format!("[{}{}] {percent:>3} %   {estimate}", "#".repeat(filled), ".".repeat(BAR - filled))
     }
+}
+
+fn position(status: &Status) -> u64 {
+    status.partitions.iter().fold(0, |sum, partition| sum.saturating_add(partition.next))
 }
 
 /// Records that wait in all partitions, where that is known.
@@ -164,15 +165,23 @@ mod tests {
         let watermark = "2013-01-01T10:00:00Z".to_owned();
         let (job, last_commit) = ("flights".to_owned(), Some(1_000_000));
         let partitions = vec![partition];
-        Status { job, version: 1, epoch: 3, records_read: read, watermark, last_commit, partitions, ..Status::default() }
+        Status {
+            job,
+            version: 1,
+            epoch: 3,
+            records_read: read,
+            watermark,
+            last_commit,
+            partitions,
+            ..Status::default()
+        }
     }
 
     #[test]
     fn a_bounded_run_says_how_far_it_is_and_when_it_ends() {
-        let mut progress = Progress::new(Shown::Not, true);
+        let mut progress = Progress::new(Shown::Not, true, &status(0, 1_000, 11_000));
         let at = |secs| progress.began + Duration::from_secs(secs);
         let (first, second) = (at(0), at(10));
-        progress.look(&status(0, 1_000, 11_000), first);
         let early = progress.block(&status(0, 1_000, 11_000), first, 1_400_000);
         assert_eq!(early[2], format!("[{}]   0 %   the end cannot be estimated yet", ".".repeat(30)));
         let later = status(2_500, 3_500, 11_000);
@@ -188,9 +197,8 @@ mod tests {
 
     #[test]
     fn a_run_without_end_shows_none_and_one_without_input_no_lag() {
-        let mut progress = Progress::new(Shown::Not, false);
+        let progress = Progress::new(Shown::Not, false, &status(5, 5, 5));
         let now = progress.began;
-        progress.look(&status(5, 5, 5), now);
         assert_eq!(progress.block(&status(5, 5, 5), now, 0).len(), 2);
         let empty = Status { job: "j".into(), version: 1, ..Status::default() };
         let lines = progress.block(&empty, now, 0);

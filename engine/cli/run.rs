@@ -9,9 +9,9 @@ use crossbeam::channel::{RecvTimeoutError, bounded};
 use super::options::{self, id};
 use super::progress::{Progress, Shown};
 use super::signals::Signals;
-use super::{JobMain, figures, stopped, terminal};
+use super::{JobMain, figures, terminal};
 use crate::control::{Control, Http, Report};
-use crate::{Ended, Env, Exit, Fault, Plan, Role, Run, Running, Status};
+use crate::{Draw, Ended, Env, Exit, Fault, Plan, Role, Running, Status};
 
 /// Between two looks at a run.
 const TICK: Duration = Duration::from_millis(250);
@@ -20,14 +20,14 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let run = options::run(job, matches);
     let (env, until_end, new) = (run.env.clone(), run.until_end, run.new);
     let draw = (job.draw)(matches)?;
-    let (plan, bounded) = stopped::drawn(&*draw, &env)?;
+    let (plan, bounded) = drawn(&*draw, &env)?;
     let mut http = matches.get_one::<String>(id::METRICS).map(|address| Http::listen(address)).transpose()?;
     let signals = Signals::listen(if until_end { Exit::StoppedEarly } else { Exit::Finished })?;
     if let Some(before) = &job.before {
         before(&env, matches)?;
     }
     if new {
-        terminal::say(&doubled(job, &run)?);
+        terminal::say(&doubled(&*draw, &env));
     }
     let running = crate::start(run, draw)?;
     let report: Report = Arc::new(running.reporter());
@@ -40,7 +40,12 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
         terminal::say(&format!("metrics are served on http://{}/metrics", http.address()));
     }
     let control = if was_finished { None } else { control(&env, &running, &report) };
-    let mut progress = Progress::new(shown(output), bounded || until_end);
+    let shown = shown(output);
+    if shown == Shown::Lines && !was_finished {
+        let status = report();
+        terminal::say(&format!("{} runs as {} and goes on from epoch {}", env.identity(), status.run, status.epoch));
+    }
+    let mut progress = Progress::new(shown, bounded || until_end, &report());
     let ended = follow(running, &report, &mut progress);
     terminal::clear();
     let ended = ended?;
@@ -54,6 +59,14 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
         after(&env, matches, &ended)?;
     }
     Ok(if until_end && !ended.finished { Exit::StoppedEarly } else { Exit::Finished })
+}
+
+/// The plan, and whether the job ends by itself.
+fn drawn(draw: &Draw, env: &Env) -> Result<(Plan, bool), Fault> {
+    let plan = crate::draw(draw, env)?;
+    let graph = crate::run::start::drawn(draw, env)?;
+    let bounded = graph.sources.borrow().iter().all(|source| source.bounded);
+    Ok((plan, bounded))
 }
 
 /// What stdout is for.
@@ -106,25 +119,32 @@ fn follow(running: Running, report: &Report, progress: &mut Progress) -> Result<
             Ok(ended) => return ended,
             Err(RecvTimeoutError::Timeout) => progress.tick(&report()),
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Fault::new(Exit::Retry, "the thread that waits for the job died; this is a bug of millpond"));
+                return Err(Fault::new(
+                    Exit::Retry,
+                    "the thread that waits for the job died; this is a bug of millpond",
+                ));
             }
         }
     }
 }
 
 /// What `--new` does, said before it is done.
-fn doubled(job: &JobMain, run: &Run) -> Result<String, Fault> {
-    let identity = run.env.identity();
-    let begins = format!("{identity} begins again with --new");
-    Ok(match stopped::committed(job, &run.env)? {
-        Some(manifest) => format!(
-            "{begins}: it committed {} epochs, the last at {}. That output stays, and every record read from now on that was \
-             read before is counted and written a second time",
-            figures::count(manifest.id.epoch),
-            manifest.created
+fn doubled(draw: &Draw, env: &Env) -> String {
+    let begins = format!("{} begins again with --new", env.identity());
+    match crate::peek(draw, env) {
+        Ok(Some((record, _))) => format!(
+            "{begins}: it committed epoch {} at {}. That output stays, and every record read from now on that was read before is \
+             counted and written a second time",
+            record.id.epoch, record.clock
         ),
-        None => format!("{begins}: no checkpoint of it is known. Whatever output it has stays, and what is read again is written twice"),
-    })
+        Ok(None) => format!(
+            "{begins}: it has committed nothing yet. Whatever it wrote stays, and what is read again is written twice"
+        ),
+        // It may be the reason for beginning again.
+        Err(fault) => {
+            format!("{begins}; what it committed stays, and is written twice where it is read again ({fault})")
+        }
+    }
 }
 
 /// How it ended, for people.
@@ -150,7 +170,10 @@ fn words(env: &Env, ended: &Ended, status: &Status, until_end: bool, took: Durat
         true => "",
         false => "; open windows are kept, the same command goes on from there",
     };
-    format!("{job} {how} after {took}: {read} records read, {written} written, {late} late, {bad} bad; epoch {} is committed{kept}", ended.epoch)
+    format!(
+        "{job} {how} after {took}: {read} records read, {written} written, {late} late, {bad} bad; epoch {} is committed{kept}",
+        ended.epoch
+    )
 }
 
 #[cfg(test)]

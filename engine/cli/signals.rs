@@ -63,7 +63,9 @@ fn take(stage: &mut Stage, left: &Receiver<()>) {
     match stage {
         Stage::Before(exit) => leave(*exit, "stopped before anything was read"),
         Stage::Running(stop) => {
-            terminal::say("stopping: the open epoch is committed, open windows are kept; a second signal leaves at once");
+            terminal::say(
+                "stopping: the open epoch is committed, open windows are kept; a second signal leaves at once",
+            );
             stop();
             *stage = Stage::Stopping;
             let left = left.clone();

@@ -16,7 +16,7 @@ pub(super) fn status(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault>
         Some(answer) => serde_json::from_value(answer).map_err(|error| {
             Fault::new(Exit::Usage, format!("{} runs as another release of millpond", env.identity())).because(error)
         })?,
-        None => stopped::status(job, &env, matches)?.ok_or_else(|| stopped::never_ran(&env))?,
+        None => stopped::status(job, &env, matches)?,
     };
     let text = if flag(matches, id::JSON) {
         serde_json::to_string_pretty(&status).expect("a status is plain data") + "\n"
@@ -38,8 +38,12 @@ fn page(status: &Status, now: i64) -> String {
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<10}  {value}");
     };
-    let ago = status.last_commit.map_or("not yet in this run".to_owned(), |at| format!("{} ago", figures::since(at, now)));
-    line("committed", format!("epoch {}, {ago}; checkpoint of {}", status.epoch, figures::bytes(status.checkpoint_bytes)));
+    let ago =
+        status.last_commit.map_or("not yet in this run".to_owned(), |at| format!("{} ago", figures::since(at, now)));
+    line(
+        "committed",
+        format!("epoch {}, {ago}; checkpoint of {}", status.epoch, figures::bytes(status.checkpoint_bytes)),
+    );
     let holder = status.partitions.iter().find(|partition| partition.holds_watermark);
     let holder = holder.map(|holder| {
         let since = holder.holds_since.map(|at| format!(" for {}", figures::since(at, now))).unwrap_or_default();

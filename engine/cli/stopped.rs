@@ -5,23 +5,15 @@ use std::rc::Rc;
 
 use clap::ArgMatches;
 use millpond_state::Timestamp;
-use millpond_state::store::{CheckpointId, Checkpoints, Manifest, StoreError, StoreErrorKind};
+use millpond_state::store::{Checkpoints, Manifest, StoreError, StoreErrorKind};
 
 use super::JobMain;
 use crate::host::graph::Graph;
 use crate::source::From;
-use crate::{Draw, Env, Exit, Fault, PartitionStatus, Plan, Status};
-
-/// The plan, and whether the job ends by itself.
-pub(super) fn drawn(draw: &Draw, env: &Env) -> Result<(Plan, bool), Fault> {
-    let plan = crate::draw(draw, env)?;
-    let graph = crate::run::start::drawn(draw, env)?;
-    let bounded = graph.sources.borrow().iter().all(|source| source.bounded);
-    Ok((plan, bounded))
-}
+use crate::{Env, Exit, Fault, PartitionStatus, Status};
 
 /// The checkpoints of a job; `None` when it never ran on this state.
-pub(super) fn checkpoints(env: &Env) -> Result<Option<Checkpoints>, Fault> {
+fn checkpoints(env: &Env) -> Result<Option<Checkpoints>, Fault> {
     match Checkpoints::open(&env.home()) {
         Ok(checkpoints) => Ok(Some(checkpoints)),
         Err(error) if error.kind() == StoreErrorKind::Missing => Ok(None),
@@ -35,16 +27,12 @@ pub(super) fn its_checkpoints(env: &Env) -> Result<Checkpoints, Fault> {
 }
 
 /// It never ran here.
-pub(super) fn never_ran(env: &Env) -> Fault {
+fn never_ran(env: &Env) -> Fault {
     let (job, state) = (env.identity(), env.state.display());
-    Fault::new(Exit::Usage, format!("{job} has not run on the state directory {state}; name another with --state, --job or --job-version"))
-}
-
-/// The checkpoint the job goes on from.
-pub(super) fn committed(_: &JobMain, env: &Env) -> Result<Option<Manifest>, Fault> {
-    let Some(checkpoints) = checkpoints(env)? else { return Ok(None) };
-    let newest = checkpoints.manifests().map_err(|error| fault(env, &error))?.pop();
-    newest.map(|id: CheckpointId| checkpoints.manifest(id).map_err(|error| fault(env, &error))).transpose()
+    Fault::new(
+        Exit::Usage,
+        format!("{job} has not run on the state directory {state}; name another with --state, --job or --job-version"),
+    )
 }
 
 /// What cannot be read in the state of a job.
@@ -57,14 +45,33 @@ pub(super) fn fault(env: &Env, error: &StoreError) -> Fault {
 }
 
 /// How a stopped job stands; lags are known where its inputs can be reached.
-pub(super) fn status(job: &JobMain, env: &Env, matches: &ArgMatches) -> Result<Option<Status>, Fault> {
-    let Some(manifest) = committed(job, env)? else { return Ok(None) };
-    let ends = (job.draw)(matches).and_then(|draw| ends(&crate::run::start::drawn(&*draw, env)?, env));
+pub(super) fn status(job: &JobMain, env: &Env, matches: &ArgMatches) -> Result<Status, Fault> {
+    let draw = (job.draw)(matches)?;
+    let Some((record, manifest)) = crate::peek(&*draw, env)? else { return Err(uncommitted(env)?) };
+    let ends = crate::run::start::drawn(&*draw, env).and_then(|graph| ends(&graph, env));
     let ends = ends.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "the ends of the inputs are not known");
         Ends::new()
     });
-    Ok(Some(describe(env, job.delivery.name(), &manifest, &ends)))
+    Ok(describe(env, job.delivery.name(), record.clock, &manifest, &ends))
+}
+
+/// Why there is no commit record.
+fn uncommitted(env: &Env) -> Result<Fault, Fault> {
+    let Some(checkpoints) = checkpoints(env)? else { return Ok(never_ran(env)) };
+    let newest = checkpoints.manifests().map_err(|error| fault(env, &error))?.pop();
+    // A first checkpoint that was never committed says nothing yet.
+    Ok(match newest.filter(|id| id.epoch > 0) {
+        Some(id) => Fault::new(
+            Exit::Restore,
+            format!(
+                "{}: checkpoint {id} is in {}, but no commit record names it",
+                env.identity(),
+                env.home().display()
+            ),
+        ),
+        None => never_ran(env),
+    })
 }
 
 /// One past the newest record of each partition, by source.
@@ -79,7 +86,7 @@ fn ends(graph: &Rc<Graph<'_>>, env: &Env) -> Result<Ends, Fault> {
     Ok(ends)
 }
 
-fn describe(env: &Env, delivery: &str, manifest: &Manifest, ends: &Ends) -> Status {
+fn describe(env: &Env, delivery: &str, committed: Timestamp, manifest: &Manifest, ends: &Ends) -> Status {
     let mut partitions = Vec::new();
     let mut holder: Option<(Timestamp, usize)> = None;
     for (source, state) in &manifest.sources {
@@ -122,7 +129,7 @@ fn describe(env: &Env, delivery: &str, manifest: &Manifest, ends: &Ends) -> Stat
         run: manifest.id.run.to_string(),
         delivery: delivery.to_owned(),
         epoch: manifest.id.epoch,
-        last_commit: Some(manifest.created.micros()),
+        last_commit: Some(committed.micros()),
         watermark: watermark.to_string(),
         partitions,
         checkpoint_bytes: manifest.files.iter().map(|file| file.bytes).sum(),
@@ -132,7 +139,7 @@ fn describe(env: &Env, delivery: &str, manifest: &Manifest, ends: &Ends) -> Stat
 
 #[cfg(test)]
 mod tests {
-    use millpond_state::store::{PartitionState, RunId, SourceState};
+    use millpond_state::store::{CheckpointId, PartitionState, RunId, SourceState};
 
     use super::*;
 
@@ -143,15 +150,18 @@ mod tests {
     #[test]
     fn files_tell_positions_lag_and_who_holds_the_watermark() {
         let mut manifest = Manifest::new(CheckpointId { run: RunId::new(7), epoch: 12 });
-        manifest.created = Timestamp::from_secs(100);
         let mut partitions = vec![partition(0, 5, 60), partition(1, 9, 30), partition(2, 1, 1), partition(3, 4, 9)];
         partitions[2].idle = true;
         partitions[3].finished = true;
         manifest.sources.insert("clicks".into(), SourceState { partitions, policy: "earliest".into() });
         let env = Env { state: "s".into(), job: "views".into(), version: 1, create: false };
         let ends = Ends::from([(("clicks".into(), 0), 25), (("clicks".into(), 1), 9)]);
-        let status = describe(&env, "exactly_once", &manifest, &ends);
-        assert_eq!((status.state.as_str(), status.epoch, status.watermark.as_str()), ("stopped", 12, "1970-01-01T00:00:30Z"));
+        let status = describe(&env, "exactly_once", Timestamp::from_secs(100), &manifest, &ends);
+        assert_eq!(
+            (status.state.as_str(), status.epoch, status.watermark.as_str()),
+            ("stopped", 12, "1970-01-01T00:00:30Z")
+        );
+        assert_eq!(status.last_commit, Some(100_000_000));
         let standing: Vec<_> = status.partitions.iter().map(|partition| partition.standing.as_str()).collect();
         assert_eq!(standing, ["stopped", "at end", "idle", "finished"]);
         let lags: Vec<_> = status.partitions.iter().map(|partition| partition.lag).collect();
@@ -167,7 +177,7 @@ mod tests {
         let done = PartitionState { finished: true, watermark: Timestamp::MAX, ..PartitionState::default() };
         manifest.sources.insert("in".into(), SourceState { partitions: vec![done], policy: String::new() });
         let env = Env { state: "s".into(), job: "views".into(), version: 1, create: false };
-        let status = describe(&env, "exactly_once", &manifest, &Ends::new());
+        let status = describe(&env, "exactly_once", Timestamp::from_secs(100), &manifest, &Ends::new());
         assert_eq!((status.state.as_str(), status.watermark.as_str()), ("finished", "+infinity"));
         assert!(!status.partitions[0].holds_watermark);
     }

@@ -105,7 +105,9 @@ pub(crate) fn ask(home: &Path, request: &str) -> Result<Option<serde_json::Value
     };
     let stream = match reach(home).and_then(|at| UnixStream::connect(&at.path)) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(fault(error)),
     };
     let mut answer = String::new();
