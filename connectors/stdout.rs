@@ -1,0 +1,172 @@
+//! Lines on standard output, and a sink that drops.
+
+use std::io::Write;
+use std::rc::Rc;
+
+use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Sink, SinkPlan, System};
+use millpond_engine::{Batch, Env, Exit, Fault};
+use millpond_state::Data;
+
+use crate::Format;
+
+/// Standard output.
+///
+/// ```
+/// use millpond_connectors::{Json, Stdout};
+/// let sink = Stdout::lines(Json); // for `stream.sink("shown", ..)`
+/// # let _ = sink;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Stdout;
+
+impl Stdout {
+    /// Prints each record on a line of its own once its epoch is committed. A crash between the commit and the print loses the print, so
+    /// this is for looking, not for keeping.
+    #[must_use]
+    pub fn lines<F>(format: F) -> StdoutLines<F> {
+        StdoutLines { format }
+    }
+}
+
+/// What [`Stdout::lines`] makes.
+#[derive(Clone, Debug)]
+pub struct StdoutLines<F> {
+    format: F,
+}
+
+impl<T: Data, F: Format<T>> Sink<T> for StdoutLines<F> {
+    fn plan(&self) -> SinkPlan {
+        SinkPlan { kind: "stdout".to_owned(), to: "lines".to_owned() }
+    }
+    fn system(&self) -> Rc<dyn System> {
+        Rc::new(Printing)
+    }
+    fn encoder(&self, _: u32) -> Box<dyn Encode<T>> {
+        Box::new(Encoder { format: self.format.clone() })
+    }
+}
+
+struct Encoder<F> {
+    format: F,
+}
+
+impl<T: Data, F: Format<T>> Encode<T> for Encoder<F> {
+    fn encode(&mut self, batch: &mut Batch<T>, out: &mut Outgoing) -> Result<(), Fault> {
+        for row in &batch.rows {
+            out.push(row.at, |_| Ok(false), |bytes| self.format.encode(&row.value, bytes).map(|()| true), |_, _| 0)
+                .map_err(|error| Fault::new(Exit::FixJob, "a record cannot be printed").because(error))?;
+        }
+        Ok(())
+    }
+}
+
+struct Printing;
+
+impl System for Printing {
+    fn identity(&self) -> String {
+        "stdout".to_owned()
+    }
+    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+        Ok(Opened::Follower(Box::new(Printing)))
+    }
+}
+
+impl Follower for Printing {
+    fn deliver(&mut self, outgoing: &Outgoing) -> Result<(), Fault> {
+        let mut lines = Vec::new();
+        for record in outgoing.records() {
+            lines.extend_from_slice(record.value.unwrap_or_default());
+            lines.push(b'\n');
+        }
+        let mut stdout = std::io::stdout().lock();
+        stdout
+            .write_all(&lines)
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Fault::new(Exit::Retry, "standard output does not take the results").because(error))
+    }
+}
+
+/// A sink that encodes nothing and drops every record: for benches, and for jobs that run for their side effects.
+///
+/// ```
+/// let sink = millpond_connectors::null(); // for `stream.sink("nowhere", ..)`
+/// # let _ = sink;
+/// ```
+#[must_use]
+pub fn null() -> Null {
+    Null
+}
+
+/// What [`null`] makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Null;
+
+impl<T: Data> Sink<T> for Null {
+    fn plan(&self) -> SinkPlan {
+        SinkPlan { kind: "null".to_owned(), to: "nowhere".to_owned() }
+    }
+    fn system(&self) -> Rc<dyn System> {
+        Rc::new(Nowhere)
+    }
+    fn encoder(&self, _: u32) -> Box<dyn Encode<T>> {
+        Box::new(Nowhere)
+    }
+}
+
+struct Nowhere;
+
+impl<T> Encode<T> for Nowhere {
+    fn encode(&mut self, batch: &mut Batch<T>, _: &mut Outgoing) -> Result<(), Fault> {
+        batch.clear();
+        Ok(())
+    }
+}
+
+impl System for Nowhere {
+    fn identity(&self) -> String {
+        "null".to_owned()
+    }
+    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+        Ok(Opened::Follower(Box::new(Nowhere)))
+    }
+}
+
+impl Follower for Nowhere {
+    fn deliver(&mut self, _: &Outgoing) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_engine::Record;
+    use millpond_state::Timestamp;
+
+    use super::*;
+    use crate::{Json, Text};
+
+    fn batch(value: &str) -> Batch<String> {
+        let row = Record { at: Timestamp::EPOCH, seen: Timestamp::MIN, value: value.to_owned() };
+        Batch { rows: vec![row], ..Batch::default() }
+    }
+
+    fn encoded<F: Format<String>>(format: F) -> Vec<u8> {
+        let mut outgoing = Outgoing::new(0, 1);
+        let sink = Stdout::lines(format);
+        Sink::<String>::encoder(&sink, 1).encode(&mut batch("a b"), &mut outgoing).unwrap();
+        outgoing.records().next().unwrap().value.unwrap().to_owned()
+    }
+
+    #[test]
+    fn lines_are_what_the_format_writes() {
+        assert_eq!(encoded(Text), b"a b");
+        assert_eq!(encoded(Json), b"\"a b\"");
+    }
+
+    #[test]
+    fn null_encodes_nothing() {
+        let mut outgoing = Outgoing::new(0, 1);
+        Sink::<String>::encoder(&null(), 1).encode(&mut batch("x"), &mut outgoing).unwrap();
+        assert!(outgoing.is_empty());
+    }
+}
