@@ -29,7 +29,7 @@ impl Checkpoints {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let checkpoints = Self::at(dir);
         if !checkpoints.files.is_dir() {
-            return Err(StoreError::missing(&checkpoints.files, "whoever looks for checkpoints"));
+            return Err(StoreError::no_store(&checkpoints.files));
         }
         Ok(checkpoints)
     }

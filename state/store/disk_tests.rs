@@ -185,7 +185,8 @@ fn whatever_operation_fails_the_committed_checkpoint_and_its_parent_restore_exac
             files.extend([part(&store, epoch, 0, 0..512).unwrap(), part(&store, epoch, 1, 512..1024).unwrap()]);
         }
     }
-    let cases: [(Fault, fn(usize) -> bool); 6] = [
+    type Lost = fn(usize) -> bool;
+    let cases: [(Fault, Lost); 6] = [
         (Fault::Crash, |_| true),
         (Fault::Crash, |at| at % 2 == 0),
         (Fault::Crash, |at| at % 2 == 1),

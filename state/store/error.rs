@@ -49,6 +49,14 @@ impl StoreError {
         StoreError { kind: StoreErrorKind::Missing, message, source: None }
     }
 
+    pub(crate) fn no_store(folder: &Path) -> Self {
+        let message = format!(
+            "{} is missing: no job version has its state here; look at the state directory and at the job's name and version",
+            folder.display()
+        );
+        StoreError { kind: StoreErrorKind::Missing, message, source: None }
+    }
+
     pub(crate) fn newer(path: &Path, offset: u64, found: u32, known: u32) -> Self {
         let message = format!(
             "{}, offset {offset}: format version {found} is newer than version {known}, the newest this program reads; run the Millpond that wrote it",

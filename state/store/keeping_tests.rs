@@ -63,6 +63,24 @@ fn nothing_is_released_for_a_checkpoint_that_is_not_there() {
 }
 
 #[test]
+fn what_could_not_be_deleted_goes_with_the_next_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), id(0).run).unwrap();
+    let manifests = chain(&store, 3);
+    // A folder in the place of the oldest manifest cannot be deleted as a file.
+    store.with_index(Index::lineage).unwrap();
+    let path = dir.path().join(format!("checkpoints/{}.manifest", id(1)));
+    let bytes = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(store.release(&manifests[2], &[]).unwrap_err().to_string().contains(path.to_str().unwrap()));
+    fs::remove_dir(&path).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let next = epoch(&store, manifests.last(), 4);
+    assert_eq!(store.release(&next, &[]).unwrap().len(), 2);
+}
+
+#[test]
 fn files_that_are_not_ours_are_let_alone() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("checkpoints");

@@ -124,7 +124,7 @@ impl Manifest {
         for file in &self.files {
             let path = dir.join(&file.name);
             let length = fs::metadata(&path).map(|metadata| metadata.len());
-            if !length.is_ok_and(|length| length == file.bytes) {
+            if !length.is_ok_and(|length| length == file.bytes) || Name::parse(&file.name).is_none() {
                 return Err(StoreError::missing(
                     &path,
                     format!("with {} bytes, the new checkpoint {}", file.bytes, self.id),
@@ -167,6 +167,10 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(body).map_err(|error| {
             StoreError::corrupt(&path, ENVELOPE_BYTES as u64, format!("this is not a manifest: {error}"))
         })?;
+        if let Some(file) = manifest.files.iter().find(|file| Name::parse(&file.name).is_none()) {
+            let what = format!("{:?} is not the name of a file of the store", file.name);
+            return Err(StoreError::corrupt(&path, ENVELOPE_BYTES as u64, what));
+        }
         if manifest.id != id {
             return Err(StoreError::corrupt(&path, 0, format!("this is the manifest of checkpoint {}", manifest.id)));
         }

@@ -2,8 +2,8 @@
 //!
 //! **Contract.** Each epoch, every worker's I/O thread hands its [`crate::Delta`] to [`Store::write_part`]; the leader gathers the
 //! [`FileRef`]s, writes a [`Manifest`] with [`Store::write_manifest`], and has a commit record name its checksum. What either call
-//! returned is durable. Recovery asks for exactly the manifest a commit record names ([`Store::manifest_checked`]) and reads it with
-//! [`Store::restore`], for whatever key groups a worker owns now. Bytes that are not what was written are an error that names file and
+//! returned is durable. Recovery asks for exactly the manifest a commit record names ([`Checkpoints::manifest_checked`]) and reads it with
+//! [`Checkpoints::restore`], for whatever key groups a worker owns now. Bytes that are not what was written are an error that names file and
 //! offset; nothing is guessed, nothing is skipped.
 //!
 //! The store has no threads and no clock of its own. Its calls block on the disk, so they belong on I/O threads, never on a worker.
@@ -163,13 +163,13 @@ impl Store {
     ///
     /// # Errors
     /// A full or failing disk, an input that is missing or not what was written.
+    ///
+    /// # Panics
+    /// When `merge` names no files, or files that no manifest can name.
     pub fn merge(&self, merge: &Merge) -> Result<Option<FileRef>, StoreError> {
         let folder = self.checkpoints.folder();
         let free = |name: Name| !folder.join(name.to_string()).exists();
-        match merge.name(self.run, free) {
-            Some(name) => merge.write(&*self.disk, folder, name),
-            None => Ok(None),
-        }
+        merge.write(&*self.disk, folder, merge.name(self.run, free))
     }
 
     /// Deletes the checkpoints that nobody needs now that `committed` is confirmed, and the files that only they refer to; answers with
@@ -189,13 +189,18 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut free = self.with_index(|index| index.remove(&ids))?;
+        let free = self.with_index(|index| index.remove(&ids))?;
         for file in &committed.files {
             assert!(!free.contains(&file.name), "{} belongs to the committed checkpoint", file.name);
         }
         // Manifests first: one whose files are gone would be a checkpoint that looks sound and is not.
         let manifests = ids.into_iter().map(|id| Name::Manifest(id).to_string());
-        self.delete(manifests, std::mem::take(&mut free))
+        let deleted = self.delete(manifests, free);
+        if deleted.is_err() {
+            // It says that they are gone. Built again, it says which are not, and the next release tries once more.
+            *self.index.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        deleted
     }
 
     /// Deletes what dead runs left behind: files they were still writing, checkpoints that were never committed, parts that none of the
