@@ -129,6 +129,12 @@ impl<O, S> Context<O, S> {
         self.out.rows.len() + self.side.rows.len()
     }
 
+    /// How many records were late, and how many belonged to no window: for kits that run an operator without a host.
+    #[must_use]
+    pub fn counted(&self) -> (u64, u64) {
+        (self.late, self.unassigned)
+    }
+
     /// Takes what was emitted: for kits that run an operator without a host.
     pub fn take(&mut self) -> (Vec<Record<O>>, Vec<Record<S>>) {
         (std::mem::take(&mut self.out.rows), std::mem::take(&mut self.side.rows))

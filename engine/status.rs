@@ -17,7 +17,7 @@ pub struct PartitionStatus {
     pub lag: Option<u64>,
     /// Its watermark, RFC 3339; `-infinity` before the first record.
     pub watermark: String,
-    /// `reading`, `at end`, `idle` or `finished`.
+    /// `reading`, `at end`, `idle` or `finished`; `stopped` of a job that does not run.
     pub standing: String,
     /// Whether it is the one that holds the job's watermark.
     pub holds_watermark: bool,

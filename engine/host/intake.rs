@@ -253,7 +253,7 @@ impl<S: Source> Reading<S> {
             self.bad.refuse(self.epoch, self.node, refusal, original);
         }
         if let Some(end) = reader.end(index) {
-            self.local.shared.lanes.set_end(slot.lane, end);
+            self.local.shared.lanes.set_end(slot.lane, slot.saved.end.unwrap_or(end));
         }
         if !self.batch.rows.is_empty() {
             self.batch.bytes = bytes;

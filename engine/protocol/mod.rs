@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 mod record;
 
-pub use record::CommitRecord;
+pub use record::{CommitRecord, RecordError};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

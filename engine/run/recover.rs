@@ -11,7 +11,7 @@ use super::start::{Draw, drawn};
 use super::writer::store_fault;
 use crate::host::graph::Graph;
 use crate::plan::{Node, Plan};
-use crate::protocol::CommitRecord;
+use crate::protocol::{CommitRecord, RecordError};
 use crate::sink::Decider;
 use crate::source::{Env, From};
 use crate::{Exit, Fault, clock};
@@ -152,19 +152,33 @@ pub(super) fn check_sources(graph: &Graph<'_>, env: &Env, manifest: &Manifest) -
 /// When the record or the checkpoint it names cannot be read.
 pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, Fault> {
     let graph = drawn(draw, env)?;
-    let mut record = None;
-    for sink in graph.sinks.borrow().iter() {
-        record = record.or(sink.system.peek(env)?);
-    }
-    let record = match record {
-        Some(record) => Some(record),
-        None => Pointer::new(env.home()).fence()?,
+    let newest = || -> Result<Option<CommitRecord>, Fault> {
+        let mut record = None;
+        for sink in graph.sinks.borrow().iter() {
+            record = record.or(sink.system.peek(env)?);
+        }
+        let record = match record {
+            Some(record) => Some(record),
+            None => Pointer::new(env.home()).fence()?,
+        };
+        record.map(|text| text.parse()).transpose().map_err(|error: RecordError| {
+            let what = format!("job {}: the newest commit record cannot be read", env.identity());
+            Fault::new(Exit::Restore, what).because(error)
+        })
     };
-    let Some(record) = record else { return Ok(None) };
-    let record: CommitRecord = record.parse().map_err(|error| {
-        Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity())).because(error)
-    })?;
-    let manifest = Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
-    let manifest = manifest.map_err(|error| store_fault("the committed checkpoint cannot be read", &error))?;
-    Ok(Some((record, manifest)))
+    let load = |record: &CommitRecord| {
+        let manifest = Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
+        manifest.map_err(|error| store_fault("the committed checkpoint cannot be read", &error))
+    };
+    let Some(mut record) = newest()? else { return Ok(None) };
+    loop {
+        match load(&record) {
+            Ok(manifest) => return Ok(Some((record, manifest))),
+            // A running job may have committed and released in between: then there is a newer record.
+            Err(fault) => match newest()? {
+                Some(newer) if newer.id != record.id => record = newer,
+                _ => return Err(fault),
+            },
+        }
+    }
 }
