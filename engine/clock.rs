@@ -6,13 +6,11 @@ use millpond_state::Timestamp;
 
 /// Now, for spans.
 pub(crate) fn instant() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "the edge")]
     Instant::now()
 }
 
 /// Now, for people and for the log.
 pub(crate) fn wall() -> Timestamp {
-    #[expect(clippy::disallowed_methods, reason = "the edge")]
     Timestamp::from(SystemTime::now())
 }
 

@@ -62,8 +62,12 @@ impl Exit {
             Exit::Usage => "see --help",
             Exit::FixJob => "mend what the message names, then start the job again; nothing was lost",
             Exit::AlreadyRunning => "another instance does the work; wait until it has ended",
-            Exit::Restore => "restore the state directory from a copy, or start a new version from the beginning of the log",
-            Exit::New => "if the earlier output may be doubled, start with `run --new`; otherwise restore the state directory",
+            Exit::Restore => {
+                "restore the state directory from a copy, or start a new version from the beginning of the log"
+            }
+            Exit::New => {
+                "if the earlier output may be doubled, start with `run --new`; otherwise restore the state directory"
+            }
             Exit::NewVersion => "start the changed job as a new version, or go back to the build that wrote this state",
             Exit::Interrupted => "start the job again; it goes on from its last commit",
         }

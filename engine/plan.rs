@@ -64,13 +64,18 @@ impl Plan {
                 ));
             } else {
                 let kinds: Vec<_> = nodes.iter().map(|node| node.kind.as_str()).collect();
-                refusals.push(format!("{} nodes are called {uid:?} ({}); names must differ", nodes.len(), kinds.join(", ")));
+                refusals.push(format!(
+                    "{} nodes are called {uid:?} ({}); names must differ",
+                    nodes.len(),
+                    kinds.join(", ")
+                ));
             }
         }
         if !self.nodes.iter().any(|node| node.role == Role::Source) {
             refusals.push("the job reads nothing; add a source with `flow.source(..)`".to_owned());
         }
-        let read: std::collections::BTreeSet<u32> = self.nodes.iter().flat_map(|node| node.inputs.iter().copied()).collect();
+        let read: std::collections::BTreeSet<u32> =
+            self.nodes.iter().flat_map(|node| node.inputs.iter().copied()).collect();
         for node in self.nodes.iter().filter(|node| node.role != Role::Sink && !read.contains(&node.id)) {
             refusals.push(format!("{} {:?} goes nowhere; end it with `.sink(..)`", node.kind, node.uid));
         }
@@ -81,7 +86,8 @@ impl Plan {
     #[must_use]
     pub fn hash(&self) -> u64 {
         let json = serde_json::to_string(self).expect("a plan is plain data");
-        json.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+        json.bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 
     /// The part of the plan that state belongs to: everything but stateless steps, by uid.
@@ -111,11 +117,15 @@ impl Plan {
             }
         }
         let added = new.iter().find(|(uid, _)| !old.contains_key(*uid));
-        added.map(|(uid, node)| format!("{} {uid:?} is new and would begin without what the log held before", node.kind))
+        added
+            .map(|(uid, node)| format!("{} {uid:?} is new and would begin without what the log held before", node.kind))
     }
 }
 
-fn first_difference<V: PartialEq + std::fmt::Display>(was: &[(String, V)], is: &[(String, V)]) -> (String, String, String) {
+fn first_difference<V: PartialEq + std::fmt::Display>(
+    was: &[(String, V)],
+    is: &[(String, V)],
+) -> (String, String, String) {
     let nothing = || "not there".to_owned();
     let find = |list: &[(String, V)], name: &str| list.iter().find(|(n, _)| n == name).map(|(_, v)| v.to_string());
     let names = was.iter().chain(is).map(|(name, _)| name);

@@ -214,7 +214,10 @@ impl Outgoing {
     pub fn headers(&self, index: usize) -> impl Iterator<Item = (&str, &[u8])> {
         let index = index as u32;
         let from = self.headers.partition_point(|(of, _, _)| *of < index);
-        self.headers[from..].iter().take_while(move |(of, _, _)| *of == index).map(|(_, name, value)| (name.as_str(), value.as_slice()))
+        self.headers[from..]
+            .iter()
+            .take_while(move |(of, _, _)| *of == index)
+            .map(|(_, name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// How many records.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use millpond_state::{Data, Timestamp, span_micros};
 
-use crate::source::{Arrival, Assigned, Collect, Env, From, Original, Pace, Partition, Read, Reader, Source, SourcePlan, Waker};
+use crate::source::{
+    Arrival, Assigned, Collect, Env, From, Original, Pace, Partition, Read, Reader, Source, SourcePlan, Waker,
+};
 use crate::{Exit, Fault};
 
 /// A source before it has said when its records happened. Connectors implement this; users call [`Untimed::event_time`] on it.
@@ -29,7 +31,10 @@ pub trait Untimed: Sized + 'static {
     fn open(&self, env: &Env, assigned: &[Assigned], waker: Waker) -> Result<Self::Reader, Fault>;
 
     /// Says when a record happened, by the record itself.
-    fn event_time<F: Fn(&Self::Item) -> Timestamp + Clone + 'static>(self, at: F) -> Timed<Self, ByValue<F, Self::Item>> {
+    fn event_time<F: Fn(&Self::Item) -> Timestamp + Clone + 'static>(
+        self,
+        at: F,
+    ) -> Timed<Self, ByValue<F, Self::Item>> {
         Timed { source: self, clock: ByValue(at, PhantomData), pace: Pace::default() }
     }
 

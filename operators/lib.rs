@@ -4,10 +4,14 @@ pub mod aggregate;
 mod flow;
 mod job;
 mod keyed_stream;
+#[cfg(test)]
+mod kit;
 mod stream;
+pub mod windowed;
 pub mod windows;
 
 pub use flow::Flow;
-pub use job::{Drawn, Job};
+pub use job::{Drawn, Job, Plain, With};
 pub use keyed_stream::KeyedStream;
 pub use stream::Stream;
+pub use windowed::{Pane, Windowed};

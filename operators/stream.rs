@@ -147,7 +147,8 @@ fn spread<U>(
     done.rows.extend(values.into_iter().map(|value| millpond_engine::Record { at, seen, value }));
     if let Some(position) = position {
         // A record's index counts all that came of one offset, which lie side by side, however many steps made them.
-        let same = done.positions.last().filter(|last| (last.partition, last.offset) == (position.partition, position.offset));
+        let same =
+            done.positions.last().filter(|last| (last.partition, last.offset) == (position.partition, position.offset));
         let first = same.map_or(0, |last| last.index + 1);
         let count = (done.rows.len() - before) as u32;
         done.positions.extend((first..first + count).map(|index| millpond_state::Position { index, ..position }));

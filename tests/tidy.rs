@@ -16,7 +16,8 @@ fn root() -> &'static Path {
 /// Every Rust file of the project, with its path from the root.
 fn sources() -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = CRATES.iter().chain(&["examples", "benches", "tests"]).map(|dir| root().join(dir)).collect();
+    let mut folders: Vec<PathBuf> =
+        CRATES.iter().chain(&["examples", "benches", "tests"]).map(|dir| root().join(dir)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten() {
             let path = entry.expect("the project's folders can be read").path();
@@ -42,7 +43,11 @@ fn is_test(path: &str) -> bool {
 /// The lines of a file that are code and belong to no test module at its end.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.find("\n#[cfg(test)]\nmod ").unwrap_or(text.len());
-    text[..end].lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(n, line)| (n + 1, line))
+    text[..end]
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(n, line)| (n + 1, line))
 }
 
 fn report(what: &str, found: &[String]) {
@@ -99,10 +104,15 @@ fn only_the_host_speaks_timelys_operator_api() {
     let allowed = |path: &str| path.starts_with("engine/host/") || path == "engine/run/worker.rs";
     let mut wrong = Vec::new();
     for (path, text) in sources().iter().filter(|(path, _)| !allowed(path) && path != "tests/tidy.rs") {
-        wrong.extend(code(text).filter(|(_, code)| code.contains("timely::")).map(|(line, _)| format!("{path}:{line}")));
+        wrong
+            .extend(code(text).filter(|(_, code)| code.contains("timely::")).map(|(line, _)| format!("{path}:{line}")));
     }
     let worker = fs::read_to_string(root().join("engine/run/worker.rs")).expect("the worker is there");
-    wrong.extend(code(&worker).filter(|(_, code)| code.contains("timely::dataflow")).map(|(line, _)| format!("worker.rs:{line}")));
+    wrong.extend(
+        code(&worker)
+            .filter(|(_, code)| code.contains("timely::dataflow"))
+            .map(|(line, _)| format!("worker.rs:{line}")),
+    );
     report("timely stays behind engine/host", &wrong);
 }
 
@@ -113,7 +123,14 @@ fn edge(path: &str, what: &str) -> bool {
         "clock" => within(&["engine/clock.rs", "engine/cli/", "connectors/", "operators/testing"]),
         "randomness" => within(&["engine/clock.rs", "connectors/generator"]),
         "thread" => within(&["engine/run/", "engine/cli/", "engine/control/", "connectors/", "operators/testing"]),
-        _ => within(&["engine/run/", "engine/cli/", "engine/control/", "state/store/", "connectors/", "operators/testing"]),
+        _ => within(&[
+            "engine/run/",
+            "engine/cli/",
+            "engine/control/",
+            "state/store/",
+            "connectors/",
+            "operators/testing",
+        ]),
     }
 }
 
@@ -133,7 +150,9 @@ fn clocks_threads_and_files_live_at_the_edge() {
     ];
     let mut wrong = Vec::new();
     let sources = sources();
-    let engine = sources.iter().filter(|(path, _)| !is_test(path) && CRATES.iter().any(|name| path.starts_with(&format!("{name}/"))));
+    let engine = sources
+        .iter()
+        .filter(|(path, _)| !is_test(path) && CRATES.iter().any(|name| path.starts_with(&format!("{name}/"))));
     for (path, text) in engine {
         for (line, code) in code(text) {
             for (call, what) in forbidden {
@@ -159,7 +178,9 @@ fn every_public_item_says_what_it_is() {
             }
             let before = lines[..number - 1].iter().rev().map(|line| line.trim());
             let documented = before
-                .take_while(|line| !line.is_empty() && !line.ends_with('}') && !line.ends_with(';') && !line.ends_with('{'))
+                .take_while(|line| {
+                    !line.is_empty() && !line.ends_with('}') && !line.ends_with(';') && !line.ends_with('{')
+                })
                 .any(|line| line.starts_with("///") || line.starts_with("#[doc"));
             // A long attribute may end with a brace or hold blank lines; the compiler's own lint sees through those.
             let attributed = lines[..number - 1].last().is_some_and(|line| line.trim_start().starts_with(")]"));
@@ -189,7 +210,12 @@ fn every_crate_opens_with_an_essay_and_a_map() {
             .filter_map(|(_, line)| line.strip_prefix("mod ").or_else(|| line.strip_prefix("pub mod ")))
             .filter_map(|rest| rest.strip_suffix(';'))
             .collect();
-        wrong.extend(modules.iter().filter(|name| !map.contains(&format!("`{name}`"))).map(|name| format!("{lib}: {name} is not on the map")));
+        wrong.extend(
+            modules
+                .iter()
+                .filter(|name| !map.contains(&format!("`{name}`")))
+                .map(|name| format!("{lib}: {name} is not on the map")),
+        );
     }
     report("essays and maps", &wrong);
 }
@@ -207,7 +233,12 @@ fn no_forbidden_words() {
     let mut wrong = Vec::new();
     for (path, text) in sources().iter().filter(|(path, _)| path != "tests/tidy.rs") {
         for (number, line) in text.lines().enumerate() {
-            wrong.extend(forbidden.iter().filter(|word| line.contains(**word)).map(|word| format!("{path}:{} {word}", number + 1)));
+            wrong.extend(
+                forbidden
+                    .iter()
+                    .filter(|word| line.contains(**word))
+                    .map(|word| format!("{path}:{} {word}", number + 1)),
+            );
         }
     }
     report("words we do not use", &wrong);
@@ -216,11 +247,35 @@ fn no_forbidden_words() {
 #[test]
 fn the_top_level_is_what_the_readme_says() {
     let expected = [
-        ".ci", ".git", ".github", ".gitignore", ".millpond", ".kafka", "target", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.lock",
-        "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "benches", "clippy.toml", "connectors", "deny.toml", "docs",
-        "engine", "examples", "lib.rs", "operators", "rustfmt.toml", "state", "tests",
+        ".ci",
+        ".git",
+        ".github",
+        ".gitignore",
+        ".millpond",
+        ".kafka",
+        "target",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "README.md",
+        "benches",
+        "clippy.toml",
+        "connectors",
+        "deny.toml",
+        "docs",
+        "engine",
+        "examples",
+        "lib.rs",
+        "operators",
+        "rustfmt.toml",
+        "state",
+        "tests",
     ];
     let found = fs::read_dir(root()).expect("the root can be read").map(|entry| entry.expect("an entry").file_name());
-    let strange: Vec<_> = found.filter_map(|name| name.into_string().ok()).filter(|name| !expected.contains(&name.as_str())).collect();
+    let strange: Vec<_> =
+        found.filter_map(|name| name.into_string().ok()).filter(|name| !expected.contains(&name.as_str())).collect();
     report("the top level", &strange);
 }

@@ -106,7 +106,8 @@ impl BadDesk {
             OnBad::Fail | OnBad::Skip => None,
         };
         let metrics = &local.shared.metrics;
-        let skipped = metrics.counter("millpond_skipped_records_total", "records skipped because they could not be used", &[]);
+        let skipped =
+            metrics.counter("millpond_skipped_records_total", "records skipped because they could not be used", &[]);
         let dead = metrics.counter("millpond_dead_letters_total", "records written as dead letters", &[]);
         BadDesk { policy, encode: RefCell::new(encode), waiting: RefCell::default(), skipped, dead, local }
     }

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::{Capability, CapabilityTrait, InputCapability};
-use timely::progress::frontier::MutableAntichain;
 use timely::progress::ChangeBatch;
+use timely::progress::frontier::MutableAntichain;
 
 use super::graph::{Lowering, Port};
 use super::time::Time;
@@ -66,7 +66,8 @@ pub(crate) type Emit<'a, T> = &'a mut dyn FnMut(Held<'_>, &mut Batch<T>);
 /// earlier epoch or below the watermark will come. `None` is an empty frontier without a final watermark: poison.
 ///
 /// The capabilities are the ending operator's, one an output: a chain that begins with a source moves them along, any other lets them go.
-pub(crate) type Drive<T> = Box<dyn FnMut(&mut Vec<Capability<Time>>, &[MutableAntichain<Time>], Emit<'_, T>) -> Option<Time>>;
+pub(crate) type Drive<T> =
+    Box<dyn FnMut(&mut Vec<Capability<Time>>, &[MutableAntichain<Time>], Emit<'_, T>) -> Option<Time>>;
 
 /// A chain with its input's type erased. Opening it adds the input to the operator that ends it.
 pub(crate) trait Chain<'s, T> {

@@ -8,8 +8,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::chain::Chain;
 use super::graph::{Graph, Port};
-use crate::run::local::entering;
 use crate::Batch;
+use crate::run::local::entering;
 use millpond_state::Data;
 
 /// Ends `chain` in an operator of its own, so that several consumers can share what it gives.

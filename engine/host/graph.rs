@@ -8,8 +8,8 @@ use std::sync::Arc;
 use millpond_state::store::{Manifest, Store};
 use timely::dataflow::{Scope, Stream};
 
-use super::time::Time;
 use super::bad::{BadDesk, DeadLetter, OnBad};
+use super::time::Time;
 use crate::plan::{Node, Plan, Role};
 use crate::run::local::Local;
 use crate::sink::{Sink, System};
@@ -115,7 +115,8 @@ impl<'s> Graph<'s> {
     pub(crate) fn add_step(&self, kind: &str, below: &str, inputs: Vec<u32>) -> u32 {
         let mut uid = format!("{below}/{kind}");
         let nodes = self.nodes.borrow();
-        let same = nodes.iter().filter(|node| node.role == Role::Step && node.uid.split(" #").next() == Some(&uid)).count();
+        let same =
+            nodes.iter().filter(|node| node.role == Role::Step && node.uid.split(" #").next() == Some(&uid)).count();
         drop(nodes);
         if same > 0 {
             uid = format!("{uid} #{}", same + 1);
@@ -164,7 +165,8 @@ impl<'s> Graph<'s> {
         let plan = source.plan();
         let pace = source.pace();
         let time = if pace.timed { format!("{} behind", micros(pace.bound_micros)) } else { "none".to_owned() };
-        let mut settings = vec![("from".to_owned(), format!("{} {}", plan.kind, plan.from)), ("event time".to_owned(), time)];
+        let mut settings =
+            vec![("from".to_owned(), format!("{} {}", plan.kind, plan.from)), ("event time".to_owned(), time)];
         if let Some(idle) = pace.idle_after {
             settings.push(("idle after".to_owned(), format!("{idle:?}")));
         }

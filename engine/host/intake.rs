@@ -54,7 +54,8 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
                 None
             }
         };
-        let records = local.shared.metrics.counter("millpond_records_read_total", "records read", &[("source", &self.uid)]);
+        let records =
+            local.shared.metrics.counter("millpond_records_read_total", "records read", &[("source", &self.uid)]);
         let guarded = local.shared.metrics.counter(
             "millpond_future_records_total",
             "records too far beyond their log's own time to move the watermark",
@@ -247,7 +248,8 @@ impl<S: Source> Reading<S> {
             slot.saved.finished = true;
         }
         for (arrival, reason) in refused {
-            let position = Position { source: self.node, partition: slot.saved.partition, offset: arrival.offset, index: 0 };
+            let position =
+                Position { source: self.node, partition: slot.saved.partition, offset: arrival.offset, index: 0 };
             let refusal = Refusal { node: self.node, at: arrival.stamp, position, reason, value: None };
             let original = reader.original(index, arrival.offset);
             self.bad.refuse(self.epoch, self.node, refusal, original);
@@ -287,7 +289,13 @@ impl<S: Source> Reading<S> {
         self.bad.settle(self.epoch, self.node, |offset| reader.original(index, offset));
     }
 
-    fn search(&mut self, index: usize, origin: Origin, own: &[Capability<Time>], emit: Emit<'_, S::Item>) -> Option<u64> {
+    fn search(
+        &mut self,
+        index: usize,
+        origin: Origin,
+        own: &[Capability<Time>],
+        emit: Emit<'_, S::Item>,
+    ) -> Option<u64> {
         let reader = self.reader.as_mut()?;
         reader.seek(index, origin.first).ok()?;
         self.local.muted.set(true);

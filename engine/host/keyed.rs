@@ -66,7 +66,10 @@ fn restore<O: Operator>(uid: &str, operator: &mut O, lowering: &Lowering<'_>) ->
         operator.restore_fired(from..to, &fires.iter().map(|run| (run.from, run.to, run.watermark)).collect());
     }
     let lost = |error: &dyn std::error::Error| {
-        Fault::new(Exit::Restore, format!("the state of {uid:?} in checkpoint {} cannot be restored: {error}", resume.manifest.id))
+        Fault::new(
+            Exit::Restore,
+            format!("the state of {uid:?} in checkpoint {} cannot be restored: {error}", resume.manifest.id),
+        )
     };
     let mut entries = resume.store.restore(&resume.manifest, from..to, Some(uid)).map_err(|error| lost(&error))?;
     while let Some(entry) = entries.next_entry().map_err(|error| lost(&error))? {

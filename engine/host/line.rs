@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use millpond_state::Data;
 
+use super::bad::{Refusals, TryThen};
 use super::chain::{Chain, Then, Union};
 use super::graph::{Ask, Graph, Port};
 use super::{fan, intake, keyed, outlet};
-use super::bad::{Refusals, TryThen};
 use crate::operator::Operator;
 use crate::plan::{Node, Role};
 use crate::sink::Sink;

@@ -156,7 +156,10 @@ impl Protocol {
         match input {
             Input::Tick => self.close(&mut actions),
             Input::Output { epoch, records } => {
-                assert!(epoch > self.preparing.unwrap_or(self.prepared) && epoch <= self.open, "output of epoch {epoch} came after it was sealed");
+                assert!(
+                    epoch > self.preparing.unwrap_or(self.prepared) && epoch <= self.open,
+                    "output of epoch {epoch} came after it was sealed"
+                );
                 self.tallies.entry(epoch).or_default().received += records;
             }
             Input::Vote { epoch, worker, sent } => {
@@ -247,7 +250,11 @@ mod tests {
         assert_eq!(protocol.step(Input::Tick), [], "one closing epoch at most");
         assert_eq!(protocol.step(Input::Vote { epoch: 5, worker: 0, sent: 3 }), []);
         assert_eq!(protocol.step(Input::Output { epoch: 5, records: 3 }), []);
-        assert_eq!(protocol.step(Input::Output { epoch: 6, records: 9 }), [], "output of the next epoch may come first");
+        assert_eq!(
+            protocol.step(Input::Output { epoch: 6, records: 9 }),
+            [],
+            "output of the next epoch may come first"
+        );
         assert_eq!(protocol.step(Input::Vote { epoch: 5, worker: 1, sent: 1 }), [], "a record is still on its way");
         let prepare = Action::Prepare { epoch: 5, finished: false };
         assert_eq!(protocol.step(Input::Output { epoch: 5, records: 1 }), [prepare]);

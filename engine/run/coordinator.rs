@@ -14,11 +14,11 @@ use super::keep::{Chore, Merged};
 use super::shared::{Event, Shared, Vote};
 use super::writer::store_fault;
 use super::{Delivery, Ended};
+use crate::Fault;
 use crate::clock;
 use crate::metrics::{Counter, Gauge};
 use crate::protocol::{Action, CommitRecord, Input, Protocol};
 use crate::sink::{Decider, Follower, Outgoing};
-use crate::Fault;
 
 /// An idle job commits at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(2);

@@ -79,8 +79,12 @@ pub(crate) struct Lanes {
 
 impl Lanes {
     pub(crate) fn new(lanes: Vec<Lane>, align: std::time::Duration) -> Lanes {
-        let lanes =
-            Lanes { lanes, least: AtomicI64::new(i64::MIN), align_micros: span_micros(align), waiting: AtomicBool::new(false) };
+        let lanes = Lanes {
+            lanes,
+            least: AtomicI64::new(i64::MIN),
+            align_micros: span_micros(align),
+            waiting: AtomicBool::new(false),
+        };
         lanes.least.store(lanes.compute().micros(), Ordering::Release);
         lanes
     }

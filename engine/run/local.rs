@@ -154,7 +154,8 @@ impl Local {
         QUIET.with(|quiet| quiet.set(before));
         result.map_err(|payload| {
             let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a value that is no text".to_owned())
+            text.or_else(|| payload.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "a value that is no text".to_owned())
         })
     }
 
@@ -181,7 +182,11 @@ impl Local {
             }
             (Some(origin), None) => {
                 let (first, last) = (origin.first, origin.last);
-                format!(", on {} partition {} between offsets {first} and {last}", self.source(origin), origin.partition)
+                format!(
+                    ", on {} partition {} between offsets {first} and {last}",
+                    self.source(origin),
+                    origin.partition
+                )
             }
             (None, _) => String::new(),
         };

@@ -6,11 +6,11 @@
 
 pub(crate) mod coordinator;
 mod keep;
+pub(crate) mod lanes;
+pub(crate) mod local;
 mod pointer;
 mod recover;
 mod running;
-pub(crate) mod lanes;
-pub(crate) mod local;
 pub(crate) mod shared;
 pub(crate) mod start;
 mod worker;
@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::{Env, From};
 
-pub use shared::Tuning;
 pub use recover::peek;
 pub use running::Running;
+pub use shared::Tuning;
 pub use start::{Draw, draw, start};
 
 /// What a crash may do to output.

@@ -52,8 +52,9 @@ impl Decider for Pointer {
         Ok(())
     }
     fn commit(&mut self, _: u64, record: &str) -> Result<(), Fault> {
-        self.replace(record)
-            .map_err(|error| Fault::new(Exit::Retry, format!("cannot replace {}", self.path().display())).because(error))
+        self.replace(record).map_err(|error| {
+            Fault::new(Exit::Retry, format!("cannot replace {}", self.path().display())).because(error)
+        })
     }
     fn publish(&mut self) -> Result<(), Fault> {
         Ok(())

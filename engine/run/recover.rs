@@ -36,16 +36,25 @@ pub(super) fn recover(
     let Some(record) = record else {
         let manifests = store.manifests().map_err(|error| store_fault("the checkpoints cannot be listed", &error))?;
         // A genesis that was never committed is no checkpoint.
-        if !run.new && let Some(newest) = manifests.iter().find(|id| id.epoch > 0) {
+        if !run.new
+            && let Some(newest) = manifests.iter().find(|id| id.epoch > 0)
+        {
             return Err(Fault::new(
                 Exit::Restore,
-                format!("job {job}: checkpoint {newest} is in {}, but the output holds no commit record of it", run.env.home().display()),
+                format!(
+                    "job {job}: checkpoint {newest} is in {}, but the output holds no commit record of it",
+                    run.env.home().display()
+                ),
             ));
         }
-        if !run.new && let Some(evidence) = decider.evidence()? {
+        if !run.new
+            && let Some(evidence) = decider.evidence()?
+        {
             return Err(Fault::new(
                 Exit::New,
-                format!("job {job} has no commit record and no checkpoint, but {evidence}: starting from the beginning would write it again"),
+                format!(
+                    "job {job} has no commit record and no checkpoint, but {evidence}: starting from the beginning would write it again"
+                ),
             ));
         }
         return Ok(Found::Begins(0));
@@ -65,9 +74,14 @@ pub(super) fn recover(
         .iter()
         .map(|(uid, node)| Ok((uid.clone(), serde_json::from_value(node.clone())?)))
         .collect::<Result<_, serde_json::Error>>()
-        .map_err(|error| Fault::new(Exit::NewVersion, "the plan in the checkpoint was written by another release").because(error))?;
+        .map_err(|error| {
+            Fault::new(Exit::NewVersion, "the plan in the checkpoint was written by another release").because(error)
+        })?;
     if let Some(conflict) = plan.conflict(&old) {
-        return Err(Fault::new(Exit::NewVersion, format!("job {job} is not the one that wrote checkpoint {}: {conflict}", manifest.id)));
+        return Err(Fault::new(
+            Exit::NewVersion,
+            format!("job {job} is not the one that wrote checkpoint {}: {conflict}", manifest.id),
+        ));
     }
     Ok(Found::Goes(Box::new(manifest)))
 }
@@ -80,8 +94,9 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
     manifest.plan = plan.hash();
     manifest.created = clock::wall();
     for (uid, node) in plan.stateful() {
-        let node = serde_json::to_value(node)
-            .map_err(|error| Fault::new(Exit::FixJob, format!("the plan of {uid:?} cannot be written")).because(error))?;
+        let node = serde_json::to_value(node).map_err(|error| {
+            Fault::new(Exit::FixJob, format!("the plan of {uid:?} cannot be written")).because(error)
+        })?;
         manifest.shapes.push((uid, node));
     }
     for source in graph.sources.borrow().iter() {
@@ -132,13 +147,19 @@ pub(super) fn check_sources(graph: &Graph<'_>, env: &Env, manifest: &Manifest) -
             if partition.next < now.start {
                 return Err(Fault::new(
                     Exit::Restore,
-                    format!("{place} begins at offset {} and the job stands at {}: retention took what is between", now.start, partition.next),
+                    format!(
+                        "{place} begins at offset {} and the job stands at {}: retention took what is between",
+                        now.start, partition.next
+                    ),
                 ));
             }
             if partition.next > now.end && !source.bounded {
                 return Err(Fault::new(
                     Exit::Restore,
-                    format!("{place} ends at offset {} and the job stands at {}: the log has lost records", now.end, partition.next),
+                    format!(
+                        "{place} ends at offset {} and the job stands at {}: the log has lost records",
+                        now.end, partition.next
+                    ),
                 ));
             }
         }
@@ -167,7 +188,8 @@ pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, 
         })
     };
     let load = |record: &CommitRecord| {
-        let manifest = Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
+        let manifest =
+            Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
         manifest.map_err(|error| store_fault("the committed checkpoint cannot be read", &error))
     };
     let Some(mut record) = newest()? else { return Ok(None) };

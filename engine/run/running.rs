@@ -41,7 +41,6 @@ impl Running {
     }
 
     /// Something that stops the job, for a signal handler.
-    #[must_use]
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
         let events = self.events.clone();
         move || {
@@ -66,7 +65,9 @@ impl Running {
             return Ok(early);
         }
         let thread = self.thread.take().expect("a run is joined once");
-        thread.join().unwrap_or_else(|_| Err(Fault::new(Exit::Retry, "the coordinator panicked; this is a bug of millpond")))
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Fault::new(Exit::Retry, "the coordinator panicked; this is a bug of millpond")))
     }
 
     /// The job's metrics.
@@ -76,7 +77,6 @@ impl Running {
     }
 
     /// What `status` answers, as a function that other threads can call.
-    #[must_use]
     pub fn reporter(&self) -> impl Fn() -> Status + Send + Sync + 'static {
         let (shared, committed) = (self.shared.clone(), Arc::clone(&self.committed));
         let (status, metrics) = (self.status.clone(), self.metrics.clone());
@@ -93,7 +93,13 @@ impl Running {
 
 type Held = Mutex<Option<(String, u32, Timestamp, i64)>>;
 
-fn report(base: &Status, shared: Option<&Shared>, committed: &Mutex<Committed>, metrics: &Metrics, held: &Held) -> Status {
+fn report(
+    base: &Status,
+    shared: Option<&Shared>,
+    committed: &Mutex<Committed>,
+    metrics: &Metrics,
+    held: &Held,
+) -> Status {
     let committed = committed.lock().expect("no holder of this lock panics").clone();
     let mut status = base.clone();
     status.epoch = committed.epoch;
@@ -103,11 +109,13 @@ fn report(base: &Status, shared: Option<&Shared>, committed: &Mutex<Committed>, 
     let Some(shared) = shared else { return status };
     status.records_read = metrics.total("millpond_records_read_total") as u64;
     status.late = metrics.total("millpond_late_records_total") as u64;
-    status.bad = (metrics.total("millpond_skipped_records_total") + metrics.total("millpond_dead_letters_total")) as u64;
+    status.bad =
+        (metrics.total("millpond_skipped_records_total") + metrics.total("millpond_dead_letters_total")) as u64;
     status.in_flight = shared.credits.in_flight();
     status.budget = shared.credits.budget();
     status.in_flight_peak = shared.credits.peak();
-    let holder = shared.lanes.iter().filter(|lane| lane.standing() != Standing::Idle).min_by_key(|lane| lane.watermark());
+    let holder =
+        shared.lanes.iter().filter(|lane| lane.standing() != Standing::Idle).min_by_key(|lane| lane.watermark());
     let now = clock::wall().micros();
     let mut since = None;
     if let Some(lane) = holder {
@@ -149,4 +157,3 @@ fn partition_status(lane: &Lane, holder: Option<&Lane>, since: Option<i64>) -> P
         holds_since: if holds { since } else { None },
     }
 }
-

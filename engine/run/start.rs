@@ -60,16 +60,19 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let graph = drawn(&*draw, env)?;
     let plan = plan_of(&graph, env)?;
     let home = env.home();
-    fs::create_dir_all(&home)
-        .map_err(|error| Fault::new(Exit::Usage, format!("cannot make the state directory {}", home.display())).because(error))?;
+    fs::create_dir_all(&home).map_err(|error| {
+        Fault::new(Exit::Usage, format!("cannot make the state directory {}", home.display())).because(error)
+    })?;
     let lock = lock(&home)?;
     let run_id = RunId::new(clock::random());
-    let store = Store::open(&home, run_id).map_err(|error| store_fault("the checkpoint store cannot be opened", &error))?;
+    let store =
+        Store::open(&home, run_id).map_err(|error| store_fault("the checkpoint store cannot be opened", &error))?;
     let store = Arc::new(store);
     let mut routes = routes(&graph, env)?;
     let record = routes.decider.fence()?;
     let record = record.map(|text| text.parse::<CommitRecord>()).transpose().map_err(|error| {
-        Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity())).because(error)
+        Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity()))
+            .because(error)
     })?;
     let instance = format!("{}:{}", hostname(), std::process::id());
     let found = recover(&run, &plan, &store, record.as_ref(), routes.decider.as_mut())?;
@@ -96,7 +99,15 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         let ended = Ended { finished: true, before: true, epoch: manifest.id.epoch };
         committed.lock().expect("no holder of this lock panics").epoch = ended.epoch;
         let status = Status { state: "finished".to_owned(), ..base };
-        return Ok(Running { shared: None, events: None, thread: None, early: Some(ended), committed, status, metrics });
+        return Ok(Running {
+            shared: None,
+            events: None,
+            thread: None,
+            early: Some(ended),
+            committed,
+            status,
+            metrics,
+        });
     }
     check_sources(&graph, env, &manifest)?;
     let most = manifest.sources.values().map(|source| source.partitions.len()).max().unwrap_or(1);
@@ -104,7 +115,9 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     routes.decider.begin(&run_id.to_string());
     let period_ms = run.interval.as_millis().max(2_000) as u64;
     if genesis {
-        let checksum = store.write_manifest(&manifest).map_err(|error| store_fault("the first manifest cannot be written", &error))?;
+        let checksum = store
+            .write_manifest(&manifest)
+            .map_err(|error| store_fault("the first manifest cannot be written", &error))?;
         let (job, version) = (env.job.clone(), env.version);
         let parent = record.as_ref().map(|record| record.id);
         let id = manifest.id;
@@ -121,8 +134,17 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let (chores, chore_queue) = crossbeam::channel::unbounded();
     let lanes = lanes(&manifest, run.tuning.align);
     let cut = manifest.id.epoch;
-    let shared =
-        Shared::new(env.identity(), run_id, run.workers, run.tuning.clone(), lanes, metrics.clone(), cut, events.clone(), closed);
+    let shared = Shared::new(
+        env.identity(),
+        run_id,
+        run.workers,
+        run.tuning.clone(),
+        lanes,
+        metrics.clone(),
+        cut,
+        events.clone(),
+        closed,
+    );
     let resume = Resume {
         env: env.clone(),
         manifest: manifest.clone(),
@@ -224,7 +246,8 @@ fn lock(home: &std::path::Path) -> Result<File, Fault> {
 
 fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String = name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(64).collect();
+    let name: String =
+        name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(64).collect();
     if name.is_empty() { "host".to_owned() } else { name }
 }
 
@@ -243,7 +266,10 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
                 if let Some((other, _)) = &decider {
                     return Err(Fault::new(
                         Exit::FixJob,
-                        format!("job {} writes to {other} and to {identity}; one of them must decide, and both want to", env.identity()),
+                        format!(
+                            "job {} writes to {other} and to {identity}; one of them must decide, and both want to",
+                            env.identity()
+                        ),
                     ));
                 }
                 decider = Some((identity, opened));
@@ -254,7 +280,8 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
             }
         }
     }
-    let decider = decider.map_or_else(|| Box::new(Pointer::new(env.home())) as Box<dyn Decider>, |(_, decider)| decider);
+    let decider =
+        decider.map_or_else(|| Box::new(Pointer::new(env.home())) as Box<dyn Decider>, |(_, decider)| decider);
     Ok(Routes { decider, followers, following })
 }
 

@@ -19,7 +19,12 @@ use crate::{Exit, Fault};
 const PARK: Duration = Duration::from_secs(5);
 
 /// Runs all workers of the process; returns when they have left.
-pub(crate) fn work(shared: &Arc<Shared>, resume: &Arc<Resume>, plan: &Arc<Plan>, draw: &Arc<Draw>) -> Result<(), Fault> {
+pub(crate) fn work(
+    shared: &Arc<Shared>,
+    resume: &Arc<Resume>,
+    plan: &Arc<Plan>,
+    draw: &Arc<Draw>,
+) -> Result<(), Fault> {
     let (shared, resume) = (Arc::clone(shared), Arc::clone(resume));
     let (plan, draw) = (Arc::clone(plan), Arc::clone(draw));
     let config = timely::Config::process(shared.workers);

@@ -1,14 +1,14 @@
 //! The engine with the smallest source, operator and sink there can be: what it promises, without connectors.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Sink, SinkPlan, System};
-use millpond_engine::source::{
-    Arrival, Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker,
-};
+use millpond_engine::source::{Arrival, Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond_engine::{
     Batch, Context, Draw, Ended, Env, Exit, Fault, Fires, Firing, KeyStep, Line, Operator, Record, Row, Run, Shipment,
     Stateful, Untimed,
@@ -158,7 +158,8 @@ impl<T: millpond_state::Data> Encode<T> for Lines {
     fn encode(&mut self, batch: &mut Batch<T>, out: &mut Outgoing) -> Result<(), Fault> {
         for row in batch.rows.drain(..) {
             let value = |bytes: &mut Vec<u8>| serde_json::to_writer(bytes, &row.value).map(|()| true);
-            out.push(row.at, |_| Ok(false), value, |_, _| 0).map_err(|e| Fault::new(Exit::FixJob, "json").because(e))?;
+            out.push(row.at, |_| Ok(false), value, |_, _| 0)
+                .map_err(|e| Fault::new(Exit::FixJob, "json").because(e))?;
         }
         Ok(())
     }
@@ -245,7 +246,11 @@ fn the_answer_is_a_function_of_the_log() {
     let (out, late) = answer(1, 2048);
     assert!(out.len() > 200 && late.len() > 500, "{} panes, {} late", out.len(), late.len());
     for (workers, batch) in [(1, 1), (2, 7), (3, 100), (8, 1000)] {
-        assert_eq!((&out, &late), (&answer(workers, batch).0, &answer(workers, batch).1), "{workers} workers, {batch} a batch");
+        assert_eq!(
+            (&out, &late),
+            (&answer(workers, batch).0, &answer(workers, batch).1),
+            "{workers} workers, {batch} a batch"
+        );
     }
 }
 

@@ -50,7 +50,8 @@ pub(crate) fn feed(log: &Path, file: &Path) -> Result<(), Fault> {
     let mut lines = 0;
     for (number, flight) in csv::Reader::from_reader(&text[..]).deserialize::<Flight>().enumerate() {
         // Line 1 holds the names of the columns.
-        let broken = |reason: String| Fault::new(Exit::FixJob, format!("{} line {}: {reason}", file.display(), number + 2));
+        let broken =
+            |reason: String| Fault::new(Exit::FixJob, format!("{} line {}: {reason}", file.display(), number + 2));
         let flight = flight.map_err(|error| broken(error.to_string()))?;
         if flight.at() == millpond::Timestamp::MIN {
             return Err(broken(format!("{:?} is not a time", flight.scheduled)));

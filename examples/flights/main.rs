@@ -54,10 +54,8 @@ fn minutes(count: u64) -> Duration {
 
 fn draw(flow: &Flow<'_>, options: &Options) {
     let log = Log::at(flow.state_dir().join("log"));
-    let departures = log
-        .read::<Flight>(feed::TOPIC, Json)
-        .event_time(Flight::at)
-        .out_of_order(minutes(options.bound_min));
+    let departures =
+        log.read::<Flight>(feed::TOPIC, Json).event_time(Flight::at).out_of_order(minutes(options.bound_min));
     let (hours, late) = flow
         .source("departures", departures)
         .key_by(|flight| flight.origin.clone())
@@ -82,5 +80,10 @@ fn hour(pane: Pane<String, (u64, u64, i64, Option<i64>)>) -> Hour {
 }
 
 fn late_flight(flight: Flight) -> Late {
-    Late { late: flight.flight.to_string(), carrier: flight.carrier, origin: flight.origin, scheduled: flight.scheduled }
+    Late {
+        late: flight.flight.to_string(),
+        carrier: flight.carrier,
+        origin: flight.origin,
+        scheduled: flight.scheduled,
+    }
 }

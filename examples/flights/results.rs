@@ -64,7 +64,9 @@ fn write_aside(log: &Log, topic: &str, path: &Path) -> Result<(), Fault> {
     let aside = path.with_extension("jsonl.new");
     let file = fs::File::create(&aside).map_err(|error| unwritable(&aside, &error))?;
     let mut lines = BufWriter::new(file);
-    each_value(log, topic, |value| lines.write_all(value).and_then(|()| lines.write_all(b"\n")).map_err(|error| unwritable(&aside, &error)))?;
+    each_value(log, topic, |value| {
+        lines.write_all(value).and_then(|()| lines.write_all(b"\n")).map_err(|error| unwritable(&aside, &error))
+    })?;
     let file = lines.into_inner().map_err(|error| unwritable(&aside, error.error()))?;
     file.sync_all().and_then(|()| fs::rename(&aside, path)).map_err(|error| unwritable(path, &error))
 }

@@ -1,5 +1,7 @@
 //! The flights job as its user runs it: the binary, its files, kills and restarts, against a model of a few lines over the same file.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod model;
 mod runs;
 

@@ -1,0 +1,1 @@
+//! What a kill does to a job that is not exactly once.
