@@ -1,0 +1,99 @@
+//! Sensors that measure the temperature of rooms, sometimes fall silent, and sometimes report late: sliding and session windows, and late
+//! data shown as it happens.
+//!
+//! `cargo run --release --example sensors` needs nothing installed; docs/sensors.md tells the story.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use millpond::{Dice, Flow, Job, Json, Pane, Session, Sliding, Stdout, Stream, Timestamp, Untimed, generate};
+use serde::{Deserialize, Serialize};
+
+/// What `sensors` can be told besides what every job can.
+#[derive(Clone, Debug, clap::Args)]
+struct Options {
+    /// How many readings to make, over all sensors
+    #[arg(long, default_value_t = 3_000)]
+    readings: u64,
+    /// How many a second
+    #[arg(long, default_value_t = 1_000)]
+    rate: u64,
+    /// Other sensors
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Reading {
+    room: String,
+    at: i64,
+    celsius: f64,
+}
+
+/// What is shown: one line for each thing that happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "what")]
+enum Event {
+    /// The temperature of a room over the last minute, every twenty seconds.
+    Minute { room: String, until: String, mean: f64, max: f64, readings: u64 },
+    /// A stretch in which a room's sensor was never silent for ten seconds.
+    Active { room: String, from: String, until: String, readings: u64 },
+    /// A reading that came after its windows were final.
+    Late { room: String, at: String },
+}
+
+fn main() -> ExitCode {
+    Job::new("sensors")
+        .about("Temperatures of rooms: sliding minutes, sessions of activity, late readings")
+        .without_arguments(["run", "--until-end"])
+        .options::<Options>()
+        .main(draw)
+}
+
+/// The n-th reading of a sensor: a second apart, out of order by a few seconds, a pause now and then, and one in fifty very late.
+fn reading(seed: u64, sensor: u32, index: u64) -> Reading {
+    let mut dice = Dice::of(seed, sensor, index);
+    let pauses = (index / 100) as i64 * 15;
+    let late = if dice.chance(0.02) { 60 } else { dice.between(0, 3) };
+    let at = 1_700_000_000 + index as i64 + pauses - late;
+    let celsius = 20.0 + f64::from(sensor) + (dice.fraction() * 20.0).round() / 10.0;
+    Reading { room: ["kitchen", "hall", "attic"][sensor as usize % 3].to_owned(), at, celsius }
+}
+
+fn draw(flow: &Flow<'_>, options: &Options) {
+    let seed = options.seed;
+    let readings = generate(3, move |sensor, index| reading(seed, sensor, index))
+        .per_second(options.rate)
+        .count(options.readings)
+        .event_time(|reading| Timestamp::from_secs(reading.at))
+        .out_of_order(Duration::from_secs(5));
+    events(flow.source("readings", readings)).sink("events", Stdout::lines(Json));
+}
+
+fn events(readings: Stream<'_, Reading>) -> Stream<'_, Event> {
+    let (minutes, late) = readings
+        .clone()
+        .key_by(|reading| reading.room.clone())
+        .window(Sliding::of(Duration::from_secs(60)).every(Duration::from_secs(20)))
+        .split_late()
+        .named("minutes")
+        .aggregate(|w| (w.mean(|reading| reading.celsius), w.max_f64(|reading| reading.celsius), w.count()));
+    let active = readings
+        .key_by(|reading| reading.room.clone())
+        .window(Session::gap(Duration::from_secs(10)))
+        .named("active")
+        .aggregate(|w| w.count());
+    let late = late.map(|reading| Event::Late { room: reading.room, at: Timestamp::from_secs(reading.at).to_string() });
+    minutes.map(minute).union(active.map(session)).union(late)
+}
+
+fn minute(pane: Pane<String, (f64, f64, u64)>) -> Event {
+    let (mean, max, readings) = pane.value;
+    Event::Minute { room: pane.key, until: pane.end.to_string(), mean: (mean * 100.0).round() / 100.0, max, readings }
+}
+
+fn session(pane: Pane<String, u64>) -> Event {
+    let (from, until) = (pane.start.to_string(), pane.end.to_string());
+    Event::Active { room: pane.key, from, until, readings: pane.value }
+}
