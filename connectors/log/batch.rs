@@ -7,10 +7,8 @@
 //! ```
 //! All little endian. A batch covers the offsets from its base; compaction may have left fewer records than offsets.
 
-use millpond_state::Timestamp;
-
 use super::bytes::{i64_at, u32_at, u64_at};
-use super::record::{self, Record, RecordRef};
+use super::record::{self, Record};
 
 pub(super) const HEADER: usize = 56;
 const MAGIC: &[u8; 4] = b"MPB1";
@@ -151,80 +149,11 @@ impl BatchBuilder {
     }
 }
 
-/// A place between two records of a verified run of batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cursor {
-    at: usize,
-    /// Records left in the batch at `at`; 0 at the start of a batch.
-    left: u32,
-    next: u64,
-    event_time: i64,
-    append_time: i64,
-}
-
-/// Records of a [`Block`](super::Block), one after another, borrowed from it.
-#[derive(Clone, Copy, Debug)]
-pub struct Records<'a> {
-    bytes: &'a [u8],
-    cursor: Cursor,
-    from: u64,
-}
-
-impl<'a> Records<'a> {
-    /// Over `bytes`, whole batches that were verified, from offset `from`.
-    pub(super) fn new(bytes: &'a [u8], cursor: Cursor, from: u64) -> Self {
-        Records { bytes, cursor, from }
-    }
-
-    /// Where this stands: [`Block::resume`](super::Block::resume) goes on from there.
-    #[must_use]
-    pub fn cursor(&self) -> Cursor {
-        self.cursor
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = RecordRef<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<RecordRef<'a>> {
-        let cursor = &mut self.cursor;
-        loop {
-            if cursor.left == 0 {
-                if cursor.at >= self.bytes.len() {
-                    return None;
-                }
-                let Ok(header) = BatchHeader::parse(&self.bytes[cursor.at..]) else { record::nonsense() };
-                cursor.at += HEADER;
-                *cursor = Cursor {
-                    at: cursor.at,
-                    left: header.count,
-                    next: header.base,
-                    event_time: 0,
-                    append_time: header.append_time,
-                };
-            }
-            let Some(read) = record::decode(self.bytes, &mut cursor.at, cursor.event_time) else { record::nonsense() };
-            let offset = cursor.next + read.gap;
-            cursor.left -= 1;
-            cursor.next = offset + 1;
-            cursor.event_time = read.event_time;
-            if offset >= self.from {
-                return Some(RecordRef {
-                    offset,
-                    event_time: Timestamp::from_micros(read.event_time),
-                    append_time: Timestamp::from_micros(cursor.append_time),
-                    key: read.key,
-                    value: read.value,
-                    headers: read.headers,
-                });
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use millpond_state::Timestamp;
+
+    use super::super::block::{Cursor, Records};
     use super::*;
 
     fn sample() -> Vec<u8> {

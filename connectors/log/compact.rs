@@ -9,7 +9,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::LogError;
-use super::batch::{BatchBuilder, BatchHeader, Cursor, Records};
+use super::batch::{BatchBuilder, BatchHeader};
+use super::block::{Cursor, Records};
 use super::disk::{Disk, aside};
 use super::index::{self, Index};
 use super::partition::Partition;

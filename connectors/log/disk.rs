@@ -21,7 +21,9 @@ pub(super) struct Handle {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op<'a> {
     Create(&'a Path),
-    Write(&'a Path),
+    /// Where, and how many bytes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests look at what is written"))]
+    Write(&'a Path, u64, usize),
     Cut(&'a Path),
     Sync(&'a Path),
     Rename(&'a Path),
@@ -32,7 +34,6 @@ pub(super) enum Op<'a> {
 
 /// How a change fails: of a write, so many bytes arrive first.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests make faults"))]
 pub(super) struct Fault {
     pub(super) arrived: usize,
     pub(super) kind: io::ErrorKind,
@@ -58,7 +59,7 @@ impl Disk {
 
     fn run<T>(&self, op: Op<'_>, doing: &'static str, act: impl FnOnce() -> io::Result<T>) -> Result<T, LogError> {
         let (Op::Create(path)
-        | Op::Write(path)
+        | Op::Write(path, ..)
         | Op::Cut(path)
         | Op::Sync(path)
         | Op::Rename(path)
@@ -90,7 +91,7 @@ impl Disk {
         let Some(watch) = &self.watch else {
             return handle.file.write_all_at(bytes, position).map_err(LogError::io("write", &handle.path));
         };
-        let op = Op::Write(&handle.path);
+        let op = Op::Write(&handle.path, position, bytes.len());
         if let Err(fault) = watch.before(op) {
             let torn = &bytes[..fault.arrived.min(bytes.len())];
             handle.file.write_all_at(torn, position).map_err(LogError::io("write", &handle.path))?;

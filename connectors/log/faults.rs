@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -20,10 +21,12 @@ pub(super) struct Faults {
     durable: Mutex<Durable>,
 }
 
-/// What was synced: content by inode, names by directory.
+/// What was synced: content by inode, names by directory. As in Linux, a sync carries over what was written since the last one, also when
+/// that one failed: then the bytes are seen in the file and never reach the disk, unless they are written again.
 #[derive(Default)]
 struct Durable {
     content: HashMap<u64, Vec<u8>>,
+    dirty: HashMap<u64, Vec<Range<usize>>>,
     names: HashMap<PathBuf, Vec<(String, u64)>>,
     /// Removed files stay open, so that their inodes are not given to others.
     held: Vec<File>,
@@ -60,6 +63,9 @@ impl Watch for Faults {
     fn before(&self, op: Op<'_>) -> Result<(), Fault> {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         if number == self.at || (number > self.at && self.dead) {
+            if let Op::Sync(path) = op {
+                self.durable.lock().unwrap().dirty.remove(&ino(path));
+            }
             let arrived = if number == self.at { self.fault.arrived } else { 0 };
             return Err(Fault { arrived, ..self.fault });
         }
@@ -74,12 +80,15 @@ impl Watch for Faults {
     fn after(&self, op: Op<'_>) {
         let mut durable = self.durable.lock().unwrap();
         match op {
-            Op::Create(path) => drop(durable.content.remove(&ino(path))),
-            Op::Sync(path) => {
-                // A file renamed since it was opened is told by its new name.
-                let content = fs::read(path).unwrap();
-                durable.content.insert(ino(path), content);
+            Op::Create(path) => {
+                durable.content.remove(&ino(path));
+                durable.dirty.remove(&ino(path));
             }
+            Op::Write(path, position, len) => {
+                let position = usize::try_from(position).unwrap();
+                durable.dirty.entry(ino(path)).or_default().push(position..position + len);
+            }
+            Op::Sync(path) => durable.sync(path),
             Op::SyncDir(path) => durable.dir(path),
             _ => {}
         }
@@ -99,6 +108,18 @@ impl Durable {
         }
     }
 
+    fn sync(&mut self, path: &Path) {
+        let (inode, now) = (ino(path), fs::read(path).unwrap());
+        let content = self.content.entry(inode).or_default();
+        content.resize(now.len(), 0);
+        for Range { start, end } in self.dirty.remove(&inode).unwrap_or_default() {
+            let end = end.min(now.len());
+            if start < end {
+                content[start..end].copy_from_slice(&now[start..end]);
+            }
+        }
+    }
+
     fn dir(&mut self, dir: &Path) {
         self.names.insert(dir.to_owned(), listing(dir));
     }
@@ -106,7 +127,8 @@ impl Durable {
     fn build(&self, from: &Path, to: &Path, keep: &mut impl FnMut(u64) -> bool) {
         fs::create_dir_all(to).unwrap();
         let now = listing(from);
-        let names = if from.exists() && keep(ino(from)) { &now } else { self.names.get(from).unwrap_or(&now) };
+        let none = Vec::new();
+        let names = if from.exists() && keep(ino(from)) { &now } else { self.names.get(from).unwrap_or(&none) };
         for (name, inode) in names {
             let (source, target) = (from.join(name), to.join(name));
             if source.is_dir() {

@@ -47,6 +47,9 @@ impl Found {
         };
         let file = fs::File::open(&path).map_err(LogError::io("open", &path))?;
         commits::read_header(&file, &path)?;
+        if bytes.len() <= RECORDS as usize {
+            return Err(LogError::corrupt(&path, bytes.len() as u64, "commit records are missing"));
+        }
         let published = commits::read_slot(&file, &path)?;
         let mut found = Found { published: true, ..Found::default() };
         let mut at = RECORDS as usize;

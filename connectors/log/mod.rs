@@ -11,7 +11,7 @@
 //! What is not: a log lies on a local disk of one host, and all its writers and readers run there.
 //!
 //! Modules: `writer`, `partition`, `recover`, `retain`, `compact` write; `reader`, `tail` read; `topic` keeps settings; `commits` and
-//! `journal` are the commit log; `segment`, `batch`, `record`, `index` the data files; `disk` and `lock` the ways to the system. The file
+//! `journal` are the commit log; `segment`, `batch`, `block`, `record`, `index` the data files; `disk` and `lock` the ways to the system. The file
 //! format is drawn in `docs/log-format.md`.
 //!
 //! ```
@@ -31,6 +31,7 @@
 //! ```
 
 mod batch;
+mod block;
 mod bytes;
 mod commits;
 mod compact;
@@ -52,12 +53,21 @@ mod writer;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod keep_tests;
+#[cfg(test)]
 mod log_tests;
+#[cfg(test)]
+mod process_tests;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -65,10 +75,10 @@ use std::time::{Duration, SystemTime};
 
 use millpond_state::Timestamp;
 
-pub use batch::{Cursor, Records};
+pub use block::{Block, Cursor, Records};
 pub use commits::Commit;
 pub use error::LogError;
-pub use reader::{Block, Reader, Start};
+pub use reader::{Reader, Start};
 pub use record::{Headers, Record, RecordRef};
 pub use topic::{Settings, Topic};
 pub use writer::{Claim, Writer};
@@ -110,8 +120,13 @@ impl Log {
     /// When the directory cannot be created.
     pub fn open(dir: impl AsRef<Path>) -> Result<Log, LogError> {
         let log = Log::at(dir);
-        Disk::default().make_dirs(&log.dir)?;
-        Ok(log)
+        let disk = Disk::default();
+        disk.make_dirs(&log.dir)?;
+        // Whoever made the directory may have been stopped before that was durable. A parent that we may not read is not of our making.
+        match log.dir.parent().map_or(Ok(()), |parent| disk.sync_dir(parent)) {
+            Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Ok(log),
+            other => other.map(|()| log),
+        }
     }
 
     /// A handle on the log in `dir`. Touches nothing; what is not there shows when it is used.

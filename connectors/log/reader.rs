@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use millpond_state::Timestamp;
 
-use super::batch::{self, BatchHeader, Cursor, Records};
+use super::batch::{self, BatchHeader};
+use super::block::{Block, Cursor, Records};
 use super::bytes::read_at;
 use super::commits::Ends;
 use super::index::Index;
@@ -82,40 +83,6 @@ struct Segment {
     carry: Vec<u8>,
 }
 
-/// Whole batches of one partition, verified. Records are read in place; the block may go to another thread.
-#[derive(Debug)]
-pub struct Block {
-    bytes: Vec<u8>,
-    from: u64,
-    next: u64,
-}
-
-impl Block {
-    /// The records, by offset.
-    #[must_use]
-    pub fn records(&self) -> Records<'_> {
-        self.resume(Cursor::default())
-    }
-
-    /// The records after a place that [`Records::cursor`] gave, for callers that cannot keep the borrow.
-    #[must_use]
-    pub fn resume(&self, cursor: Cursor) -> Records<'_> {
-        Records::new(&self.bytes, cursor, self.from)
-    }
-
-    /// The offset to go on from after this block.
-    #[must_use]
-    pub fn next_offset(&self) -> u64 {
-        self.next
-    }
-
-    /// How many bytes of the log it holds.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
 impl Reader {
     pub(super) fn open(log: &Log, topic: &str, partition: u32, start: Start) -> Result<Reader, LogError> {
         let topic = log.topic(topic)?;
@@ -137,10 +104,22 @@ impl Reader {
         Ok(reader)
     }
 
+    /// The log it reads, to [`wait`](Log::wait) on.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// The topic it reads, as it was when the reader was made.
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.topic
+    }
+
+    /// The partition it reads.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.partition
     }
 
     /// The offset of the next record to be read, or of none if compaction removed that one.
@@ -319,7 +298,13 @@ impl Reader {
         let next = segment::list(&self.dir)?.into_iter().find(|base| *base > segment.base);
         match next {
             Some(base) if base == self.next || (base > self.next && self.topic.settings.is_compacted()) => Ok(base),
-            _ => Err(self.missing(self.next)?),
+            _ => match self.missing(self.next)? {
+                LogError::Corrupt { .. } => {
+                    let what = "records are missing between its end and the segment after it";
+                    Err(LogError::corrupt(&segment.path, segment.position, what))
+                }
+                other => Err(other),
+            },
         }
     }
 

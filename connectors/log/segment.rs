@@ -98,7 +98,8 @@ pub(super) fn scan<B>(
     mut visit: impl FnMut(u64, &BatchHeader) -> ControlFlow<B>,
 ) -> Result<Option<B>, LogError> {
     let mut at = from;
-    let (mut window, mut start, mut filled) = (vec![0; 64 << 10], from, 0_usize);
+    let window = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(64 << 10);
+    let (mut window, mut start, mut filled) = (vec![0; window], from, 0_usize);
     let (mut least_base, mut hop) = (0, 0);
     while at < to {
         let inside = usize::try_from(at - start).unwrap_or(usize::MAX);

@@ -69,6 +69,9 @@ impl Open {
         }
         // The slot may have been written since the length was looked at, the records before it likewise.
         let len = self.file.metadata().map_err(LogError::io("read", path))?.len().max(len);
+        if len < self.position {
+            return Err(LogError::corrupt(path, len, "commit records are missing"));
+        }
         let mut bytes = vec![0; usize::try_from(len - self.position).unwrap_or(usize::MAX)];
         let filled = read_at(&self.file, &mut bytes, self.position).map_err(LogError::io("read", path))?;
         let mut first = first;

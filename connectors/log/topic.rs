@@ -261,7 +261,15 @@ impl Topics {
                 disk.replace(&self.dir.join(name).join(FILE), &topic.encode())?;
             }
         }
+        self.settle(disk, name)?;
         Ok(topic)
+    }
+
+    /// Makes durable that the topic is there. Whoever made or claimed it may have been stopped just before doing so.
+    pub(super) fn settle(&self, disk: &Disk, name: &str) -> Result<(), LogError> {
+        disk.sync_dir(&self.dir.join(name))?;
+        disk.sync_dir(&self.dir)?;
+        disk.sync_dir(self.log())
     }
 
     /// Removes a topic. The caller has made sure that nobody writes it.

@@ -67,6 +67,10 @@ impl Writer {
         check_name("writer", name, true)?;
         let dir = log.writer_dir(name);
         disk.make_dirs(&dir)?;
+        // They may be there without being durable, if whoever made them was stopped.
+        for above in dir.ancestors().skip(1).take(2) {
+            disk.sync_dir(above)?;
+        }
         lock::check_local(&dir)?;
         let lock = Lock::take(&dir, name)?;
         let mut found = Found::read(&dir)?;
@@ -75,6 +79,7 @@ impl Writer {
         found.keep(|id| owned.iter().any(|topic| topic.id == id));
         let mut topics = Vec::new();
         for topic in owned {
+            Topics::of(log.dir()).settle(&disk, &topic.name)?;
             let owned = Owned::new(log, topic, |place| found.last.ends.get(&place).copied().unwrap_or_default());
             for partition in &owned.partitions {
                 let before =
