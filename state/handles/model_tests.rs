@@ -70,7 +70,7 @@ fn panes_agree<K: Key + Ord + std::fmt::Debug>(seed: u64, make: impl Fn(u64) -> 
     let mut stored = Stored::default();
     let keys = [3, 40, 400, 3000][dice.roll(4) as usize];
     let every = 1 + dice.roll(400);
-    for step in 0..3_000u64 {
+    for step in 0..1_500u64 {
         let window = dice.roll(5) as i64 * 10 - 20;
         let key = make(dice.roll(keys));
         let hash = stable_hash(&key);
@@ -144,7 +144,7 @@ fn keyed_is_what_was_put_into_it_after_every_restore() {
         let mut stored = Stored::default();
         let keys = [3, 40, 400, 3000][dice.roll(4) as usize];
         let every = 1 + dice.roll(400);
-        for step in 0..4_000u64 {
+        for step in 0..2_000u64 {
             let key = text(dice.roll(keys));
             let hash = stable_hash(&key);
             match dice.roll(6) {

@@ -2,6 +2,9 @@
 //!
 //! Each open window has a table of its own, and the table of a fired window is kept for the next one: measured, that is a third
 //! faster than one table of (window, key) pairs, and a fired window is one deletion instead of one for each key.
+//!
+//! Keys stand in the rows. Texts in an arena for each window were tried: a third faster where memory is contended, between a third
+//! slower and a seventh faster where it is not, and every look at a key would have to build it first.
 
 use std::borrow::Borrow;
 
