@@ -6,12 +6,14 @@
 //! A message of a log is more than its value. [`Unpack`] says how a whole message becomes what the job reads: the value alone ([`Values`]),
 //! or a [`Message`] with key, headers, timestamp and tombstones ([`Messages`]).
 
+mod any;
 mod bincode;
 mod csv;
 mod json;
 mod message;
 mod plain;
 
+pub use self::any::AnyFormat;
 pub use self::bincode::Bincode;
 pub use self::csv::Csv;
 pub use self::json::Json;
