@@ -15,7 +15,7 @@ const NETWORK: [&str; 9] = ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.
 /// The lock of one writer; released when dropped, or when the process ends in any way.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -47,7 +47,15 @@ impl Lock {
         }
         let said = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         said.map_err(LogError::io("write", &path))?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that another thread is just starting has the file open until it becomes its program.
+        // Should this fail, closing does it a moment later.
+        let _ = self.file.unlock();
     }
 }
 
@@ -81,6 +89,10 @@ fn network_mount<'a>(mounts: &'a str, dir: &Path) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -89,6 +101,22 @@ mod tests {
         assert_eq!(network_mount(mounts, Path::new("/mnt/far away/log")), Some("nfs4"));
         assert_eq!(network_mount(mounts, Path::new("/mnt/far away/near/log")), None);
         assert_eq!(network_mount(mounts, Path::new("/home/log")), None);
+    }
+
+    #[test]
+    fn a_dropped_lock_is_free_while_other_threads_start_processes() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Command::new("true").status().unwrap();
+                }
+            });
+            let taken = (0..300).try_for_each(|_| Lock::take(dir.path(), "feeder").map(drop));
+            done.store(true, Ordering::Relaxed);
+            taken.unwrap();
+        });
     }
 
     #[test]
