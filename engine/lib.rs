@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod protocol;
 
+mod change;
 mod clock;
 mod control;
 mod exit;
@@ -19,6 +20,7 @@ pub mod source;
 mod status;
 mod timed;
 
+pub use change::{Change, UpsertSink};
 pub use exit::Exit;
 pub use fault::Fault;
 pub use host::bad::{DeadLetter, Refusals};

@@ -7,6 +7,7 @@ mod keyed_stream;
 #[cfg(test)]
 mod kit;
 mod stream;
+mod testing;
 pub mod windowed;
 pub mod windows;
 
@@ -14,4 +15,5 @@ pub use flow::Flow;
 pub use job::{Drawn, Job, Plain, With};
 pub use keyed_stream::KeyedStream;
 pub use stream::Stream;
+pub use testing::Test;
 pub use windowed::{Pane, Windowed};

@@ -1,5 +1,6 @@
 //! When a window is closed, and when a row is late.
 
+use std::fmt;
 use std::time::Duration;
 
 use millpond_state::{Timestamp, span_micros};
@@ -60,6 +61,15 @@ impl Lateness {
     #[must_use]
     pub fn is_past(self, at: Timestamp, limit: Timestamp) -> bool {
         self.closes(at) < limit
+    }
+}
+
+impl fmt::Display for Lateness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.micros {
+            0 => f.write_str("none"),
+            micros => f.write_str(&super::in_words(micros)),
+        }
     }
 }
 

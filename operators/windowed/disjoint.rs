@@ -1,0 +1,133 @@
+//! Windows that do not overlap: tumbling ones, and sliding ones with gaps.
+//!
+//! This is the path that most records of most jobs take. A row costs a look into the table of its window, and little else: the window
+//! is remembered from the row before, and whether it is late is two comparisons.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use millpond_engine::{Context, Fires, Firing, Operator, Record, Row, Shipment};
+use millpond_state::{CodecError, Data, Entry, Handle, Key, Panes, Section, Timestamp, restore_entry};
+
+use super::leaving::Leaving;
+use super::limits::Limits;
+use super::pane::{self, Pane};
+use super::rules::Rules;
+use crate::aggregate::{Aggregate, Logged};
+use crate::windows::{Aligned, Span};
+
+/// The tag of the panes in a checkpoint.
+const PANES: u8 = 0;
+
+#[derive(Debug)]
+pub(super) struct Disjoint<K: Key, T, A: Aggregate<T>> {
+    layout: Aligned,
+    rules: Rules<K>,
+    aggregate: A,
+    limits: Limits,
+    panes: Panes<K, A::Partial>,
+    leaving: Leaving<K>,
+    /// The window of the row before, and when it closes.
+    window: Span,
+    closes: Timestamp,
+    rows: PhantomData<fn(T)>,
+}
+
+impl<K: Key, T, A: Aggregate<T>> Disjoint<K, T, A> {
+    pub(super) fn new(layout: Aligned, rules: Rules<K>, aggregate: A) -> Self {
+        Disjoint {
+            layout,
+            rules,
+            aggregate,
+            limits: Limits::new(),
+            panes: Panes::new(PANES),
+            leaving: Leaving::new(rules.order),
+            window: Span { start: Timestamp::MAX, end: Timestamp::MAX },
+            closes: Timestamp::MAX,
+            rows: PhantomData,
+        }
+    }
+
+    /// Turns to the window of `at`; `false` when that lies in a gap.
+    #[inline(never)]
+    fn turn_to(&mut self, at: Timestamp) -> bool {
+        let Some(window) = self.layout.newest(at) else { return false };
+        self.window = window;
+        self.closes = self.rules.lateness.closes(window.end);
+        true
+    }
+}
+
+impl<K: Key, T: Data, A: Aggregate<T>> Operator for Disjoint<K, T, A> {
+    type Key = K;
+    type In = T;
+    type Out = Pane<K, A::Output>;
+    type Side = T;
+
+    fn apply(&mut self, rows: &mut Shipment<K, T>, cx: &mut Context<Self::Out, T>) {
+        let mut positions = rows.positions.iter();
+        for Row { hash, at, seen, key, value } in rows.rows.drain(..) {
+            let position = positions.next().copied();
+            if !self.window.contains(at) && !self.turn_to(at) {
+                cx.unassigned();
+                continue;
+            }
+            if self.limits.reached(self.closes, seen, hash) {
+                self.rules.late(Record { at, seen, value }, position, cx);
+                continue;
+            }
+            let record = Logged { value: &value, at, position: position.unwrap_or_default() };
+            let aggregate = &self.aggregate;
+            self.panes.upsert(
+                self.window.start.micros(),
+                hash,
+                key,
+                || aggregate.init(),
+                |partial| aggregate.add(partial, &record),
+            );
+        }
+    }
+
+    fn advance(&mut self, watermark: Timestamp, budget: usize, cx: &mut Context<Self::Out, T>) -> Firing {
+        // Before anything leaves: from now on no row may enter these windows.
+        self.limits.advance(watermark);
+        let closed = self.rules.closed(watermark);
+        let mut left = budget;
+        while let Some(start) = self.panes.first_window() {
+            let window = self.layout.newest(Timestamp::from_micros(start)).expect("a window contains its start");
+            if window.end > closed {
+                break;
+            }
+            if left == 0 {
+                return Firing::More;
+            }
+            let aggregate = &self.aggregate;
+            self.leaving.drain(&mut self.panes, start, left, |key, hash, partial| {
+                left -= 1;
+                pane::emit(cx, window, 0, hash, key, aggregate.finish(partial));
+            });
+        }
+        Firing::Done
+    }
+
+    fn output_watermark(&self, watermark: Timestamp) -> Timestamp {
+        self.rules.closed(watermark)
+    }
+
+    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
+        self.panes.snapshot(section)
+    }
+
+    fn fired(&self, groups: Range<u16>) -> Fires {
+        self.limits.runs(groups)
+    }
+
+    fn restore(&mut self, entry: Entry<'_>) -> Result<(), CodecError> {
+        let value = entry.value.unwrap_or_default();
+        restore_entry(&mut [&mut self.panes], entry.group, entry.key, value)
+    }
+
+    fn restore_fired(&mut self, groups: Range<u16>, fires: &Fires) {
+        self.limits.restore(groups, fires);
+    }
+}

@@ -1,0 +1,297 @@
+//! Windows that overlap and share their slices.
+//!
+//! A row goes into its slice, once, however many windows it counts in. When a window fires, its slices are merged into a table of its
+//! own, from which the panes leave; a slice goes when the last of its windows has been merged. A row that is late for the older ones
+//! of its windows must not enter the slice these share: it is kept apart, once for each window that is still open.
+//!
+//! A crash may come between merging and leaving. What has been merged and not left is state; and up to which end windows have been
+//! merged is what `fired` says here, for each key group (so it is an *end*, not the watermark that closes it: with a great lateness
+//! many windows close at one watermark, the final one).
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use millpond_engine::{Context, Fires, Firing, Operator, Record, Row, Shipment};
+use millpond_state::{CodecError, Data, Entry, Handle, Key, Panes, Section, Timestamp, restore_entry};
+
+use super::ends::Ends;
+use super::leaving::Leaving;
+use super::limits::Limits;
+use super::pane::{self, Pane};
+use super::rules::Rules;
+use crate::aggregate::{Aggregate, Logged};
+use crate::windows::{Admit, Aligned, Span, Windows};
+
+/// The tags of the three tables in a checkpoint.
+const SLICES: u8 = 0;
+const APART: u8 = 1;
+const MERGED: u8 = 2;
+
+#[derive(Debug)]
+pub(super) struct Overlapping<K: Key, T, A: Aggregate<T>> {
+    layout: Aligned,
+    rules: Rules<K>,
+    aggregate: A,
+    /// The end up to which windows have been merged.
+    merged_to: Limits,
+    /// The watermark: windows that close by it are due and take no rows, though they may not have been merged yet.
+    watermark: Timestamp,
+    slices: Panes<K, A::Partial>,
+    /// Rows that are late for some of their windows.
+    apart: Ends<K, A::Partial>,
+    /// Windows that are leaving, by their number.
+    merged: Panes<K, A::Partial>,
+    leaving: Leaving<K>,
+    /// The slice of the row before, and the end of the oldest of its windows.
+    slice: Span,
+    oldest: Timestamp,
+    rows: PhantomData<fn(T)>,
+}
+
+impl<K: Key, T: Data, A: Aggregate<T>> Overlapping<K, T, A> {
+    pub(super) fn new(layout: Aligned, rules: Rules<K>, aggregate: A) -> Self {
+        assert!(layout.overlap(), "windows with gaps need no slices");
+        Overlapping {
+            layout,
+            rules,
+            aggregate,
+            merged_to: Limits::new(),
+            watermark: Timestamp::MIN,
+            slices: Panes::new(SLICES),
+            apart: Ends::new(APART),
+            merged: Panes::new(MERGED),
+            leaving: Leaving::new(rules.order),
+            slice: Span { start: Timestamp::MAX, end: Timestamp::MAX },
+            oldest: Timestamp::MAX,
+            rows: PhantomData,
+        }
+    }
+
+    #[inline(never)]
+    fn turn_to(&mut self, at: Timestamp) {
+        self.slice = self.layout.slice(at);
+        self.oldest = self.layout.windows(at).next().expect("windows that overlap leave no gap").end;
+    }
+
+    /// A row that came too late for some of its windows.
+    #[cold]
+    fn admit(
+        &mut self,
+        row: Row<K, T>,
+        position: Option<millpond_state::Position>,
+        cx: &mut Context<Pane<K, A::Output>, T>,
+    ) {
+        let Row { hash, at, seen, key, value } = row;
+        let lateness = self.rules.lateness;
+        let limit = seen.max(self.watermark).max(lateness.closes(self.merged_to.get(hash)));
+        let Admit::Partly(open) = self.layout.admit(at, limit, lateness) else {
+            self.rules.late(Record { at, seen, value }, position, cx);
+            return;
+        };
+        let record = Logged { value: &value, at, position: position.unwrap_or_default() };
+        for window in open {
+            self.apart.add(window, hash, key.clone(), &self.aggregate, &record);
+        }
+    }
+
+    /// The end of the next windows to be merged.
+    fn next_end(&self) -> Option<Timestamp> {
+        let floor = self.merged_to.floor();
+        let unmerged = |start| self.windows_of(start).find(|window| window.end > floor).map(|window| window.end);
+        // No window of a later slice can end before the first one that this slice still waits for.
+        let in_slices = self.slices.windows().find_map(unmerged);
+        [in_slices, self.apart.first_end()].into_iter().flatten().min()
+    }
+
+    fn windows_of(&self, slice: i64) -> Windows {
+        self.layout.windows(Timestamp::from_micros(slice))
+    }
+
+    /// Merges the windows that end at `end` (one, except where they are cut at the end of time) and lets slices go that it was the last for.
+    fn merge(&mut self, end: Timestamp) {
+        self.leaving.forget();
+        let slices: Vec<i64> = self.slices.windows().take_while(|start| *start < end.micros()).collect();
+        for slice in slices {
+            let windows: Vec<i64> = if end == Timestamp::MAX {
+                self.windows_of(slice).filter(|window| window.end == end).map(|window| self.number(window)).collect()
+            } else {
+                let window = Span { start: end.plus_micros(-self.layout.size()), end };
+                let contains = window.contains(Timestamp::from_micros(slice));
+                contains.then(|| self.number(window)).into_iter().collect()
+            };
+            let newest = self.layout.newest(Timestamp::from_micros(slice)).expect("windows that overlap leave no gap");
+            let Overlapping { slices, merged, merged_to, aggregate, .. } = self;
+            let Some((last, others)) = windows.split_last() else { continue };
+            let waits = |hash| end > merged_to.get(hash);
+            for window in others {
+                slices.for_each(slice, |key, hash, partial| {
+                    if waits(hash) {
+                        put(merged, *window, hash, key.clone(), partial.clone(), aggregate);
+                    }
+                });
+            }
+            if newest.end <= end {
+                slices.drain(slice, usize::MAX, |key, hash, partial| {
+                    if waits(hash) {
+                        put(merged, *last, hash, key, partial, aggregate);
+                    }
+                });
+            } else {
+                slices.for_each(slice, |key, hash, partial| {
+                    if waits(hash) {
+                        put(merged, *last, hash, key.clone(), partial.clone(), aggregate);
+                    }
+                });
+            }
+        }
+        let numbers = Numbers::of(&self.layout);
+        let Overlapping { apart, merged, aggregate, .. } = self;
+        apart
+            .take(end, |window, key, hash, partial| put(merged, numbers.number(window), hash, key, partial, aggregate));
+        self.merged_to.advance(end);
+    }
+
+    fn number(&self, window: Span) -> i64 {
+        Numbers::of(&self.layout).number(window)
+    }
+}
+
+/// Adds to what a window has of a key.
+#[inline]
+fn put<K: Key, T, A: Aggregate<T>>(
+    merged: &mut Panes<K, A::Partial>,
+    window: i64,
+    hash: u64,
+    key: K,
+    partial: A::Partial,
+    aggregate: &A,
+) {
+    let partial = Cell::new(Some(partial));
+    let first = || partial.take().expect("a value is made once");
+    merged.upsert(window, hash, key, first, |whole| {
+        if let Some(partial) = partial.take() {
+            aggregate.merge(whole, partial);
+        }
+    });
+}
+
+/// Windows by number, in the order of their ends: neither start nor end would do, since several are cut at either end of time.
+#[derive(Clone, Copy)]
+struct Numbers {
+    size: i64,
+    slide: i64,
+    offset: i64,
+}
+
+impl Numbers {
+    fn of(layout: &Aligned) -> Self {
+        Numbers { size: layout.size(), slide: layout.slide(), offset: layout.offset() }
+    }
+
+    fn number(self, window: Span) -> i64 {
+        let start = if window.end < Timestamp::MAX {
+            i128::from(window.end.micros()) - i128::from(self.size)
+        } else {
+            i128::from(window.start.micros())
+        };
+        saturated((start - i128::from(self.offset)).div_euclid(i128::from(self.slide)))
+    }
+
+    fn window(self, number: i64) -> Span {
+        let start = i128::from(number) * i128::from(self.slide) + i128::from(self.offset);
+        let end = saturated(start + i128::from(self.size));
+        Span { start: Timestamp::from_micros(saturated(start)), end: Timestamp::from_micros(end) }
+    }
+}
+
+fn saturated(number: i128) -> i64 {
+    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
+}
+
+impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
+    type Key = K;
+    type In = T;
+    type Out = Pane<K, A::Output>;
+    type Side = T;
+
+    fn apply(&mut self, rows: &mut Shipment<K, T>, cx: &mut Context<Self::Out, T>) {
+        let mut positions = rows.positions.iter();
+        for row in rows.rows.drain(..) {
+            let position = positions.next().copied();
+            if !self.slice.contains(row.at) {
+                self.turn_to(row.at);
+            }
+            let closes = self.rules.lateness.closes(self.oldest);
+            let shut =
+                closes <= row.seen.max(self.watermark) || self.merged_to.reached(self.oldest, Timestamp::MIN, row.hash);
+            if shut {
+                self.admit(row, position, cx);
+                continue;
+            }
+            let record = Logged { value: &row.value, at: row.at, position: position.unwrap_or_default() };
+            let aggregate = &self.aggregate;
+            self.slices.upsert(
+                self.slice.start.micros(),
+                row.hash,
+                row.key,
+                || aggregate.init(),
+                |partial| aggregate.add(partial, &record),
+            );
+        }
+    }
+
+    fn advance(&mut self, watermark: Timestamp, budget: usize, cx: &mut Context<Self::Out, T>) -> Firing {
+        self.watermark = self.watermark.max(watermark);
+        let closed = self.rules.closed(watermark);
+        let numbers = Numbers::of(&self.layout);
+        let mut left = budget;
+        loop {
+            // After a crash windows of some key groups may be half gone, ahead of what is due now: all leave in the order of their ends.
+            let leaves = self.merged.first_window().map(|number| (number, numbers.window(number)));
+            let leaves = leaves.filter(|(_, window)| window.end <= closed);
+            let due = self.next_end().filter(|end| *end <= closed);
+            let merge = due.filter(|end| leaves.is_none_or(|(_, window)| *end < window.end));
+            if left == 0 && (merge.is_some() || leaves.is_some()) {
+                return Firing::More;
+            }
+            if let Some(end) = merge {
+                self.merge(end);
+            } else if let Some((number, window)) = leaves {
+                let aggregate = &self.aggregate;
+                self.leaving.drain(&mut self.merged, number, left, |key, hash, partial| {
+                    left -= 1;
+                    pane::emit(cx, window, 0, hash, key, aggregate.finish(partial));
+                });
+            } else {
+                break;
+            }
+        }
+        self.merged_to.advance(closed);
+        Firing::Done
+    }
+
+    fn output_watermark(&self, watermark: Timestamp) -> Timestamp {
+        self.rules.closed(watermark)
+    }
+
+    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
+        self.slices.snapshot(section)?;
+        self.apart.panes.snapshot(section)?;
+        self.merged.snapshot(section)
+    }
+
+    fn fired(&self, groups: Range<u16>) -> Fires {
+        self.merged_to.runs(groups)
+    }
+
+    fn restore(&mut self, entry: Entry<'_>) -> Result<(), CodecError> {
+        let value = entry.value.unwrap_or_default();
+        let handles: &mut [&mut dyn Handle] = &mut [&mut self.slices, &mut self.apart.panes, &mut self.merged];
+        restore_entry(handles, entry.group, entry.key, value)
+    }
+
+    fn restore_fired(&mut self, groups: Range<u16>, fires: &Fires) {
+        self.merged_to.restore(groups, fires);
+    }
+}
