@@ -30,7 +30,12 @@ impl System for LogSystem {
     }
 
     fn open(&self, env: &Env, outlets: &[(u32, String)]) -> Result<Opened, Fault> {
-        let outlet = |(sink, target): &(u32, String)| Outlet { sink: *sink, topic: env.output(target), claim: None, partitions: 0 };
+        let outlet = |(sink, target): &(u32, String)| Outlet {
+            sink: *sink,
+            topic: env.output(target),
+            claim: None,
+            partitions: 0,
+        };
         Ok(Opened::Decider(Box::new(LogDecider {
             log: self.log.clone(),
             job: env.identity(),
@@ -62,7 +67,8 @@ fn canonical(dir: &Path) -> PathBuf {
 }
 
 fn text(job: &str, payload: Vec<u8>) -> Result<String, Fault> {
-    String::from_utf8(payload).map_err(|_| Fault::new(Exit::Restore, format!("the last commit of writer {job} is no commit record of a job")))
+    String::from_utf8(payload)
+        .map_err(|_| Fault::new(Exit::Restore, format!("the last commit of writer {job} is no commit record of a job")))
 }
 
 struct LogDecider {
@@ -100,7 +106,10 @@ impl LogDecider {
             Some(topic) => {
                 let (topic, file) = (&topic.name, commits.display());
                 let text = format!("topic {topic} was written by {}, and its commits in {file} are gone", self.job);
-                Err(Fault::new(Exit::Restore, text + "; restore the log's directory from a copy, or start a new version"))
+                Err(Fault::new(
+                    Exit::Restore,
+                    text + "; restore the log's directory from a copy, or start a new version",
+                ))
             }
         }
     }
@@ -168,7 +177,9 @@ impl Decider for LogDecider {
             if let Err(LogError::NoSuchTopic { topic, dir }) = self.log.topic(&name) {
                 if !self.create {
                     let dir = dir.display();
-                    let text = format!("there is no topic {topic} in {dir} to write to; create it, or let the job create its topics");
+                    let text = format!(
+                        "there is no topic {topic} in {dir} to write to; create it, or let the job create its topics"
+                    );
                     return Err(Fault::new(Exit::Usage, text));
                 }
                 match self.log.create_topic(&name, Settings::partitions(partitions.max(1))) {

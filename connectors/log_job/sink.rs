@@ -100,7 +100,13 @@ impl<T: Data, F: Format<T>> Sink<T> for LogSinkBy<T, F> {
     }
     fn encoder(&self, partitions: u32) -> Box<dyn Encode<T>> {
         let LogSink { topic, format, .. } = self.to.clone();
-        Box::new(Encoder { topic, format, key: self.key.clone(), place: self.place.clone(), partitions: partitions.max(1) })
+        Box::new(Encoder {
+            topic,
+            format,
+            key: self.key.clone(),
+            place: self.place.clone(),
+            partitions: partitions.max(1),
+        })
     }
 }
 
@@ -114,14 +120,21 @@ struct Encoder<T, F> {
 
 impl<T: Data, F: Format<T>> Encode<T> for Encoder<T, F> {
     fn encode(&mut self, batch: &mut Batch<T>, out: &mut Outgoing) -> Result<(), Fault> {
-        let refused = |reason: String| Fault::new(Exit::FixJob, format!("a record cannot be written to topic {}: {reason}", self.topic));
+        let refused = |reason: String| {
+            Fault::new(Exit::FixJob, format!("a record cannot be written to topic {}: {reason}", self.topic))
+        };
         for row in &batch.rows {
             let value = &row.value;
             let place = match &self.place {
                 None => None,
                 Some(place) => match place(value, self.partitions) {
                     place if place < self.partitions => Some(place),
-                    place => return Err(refused(format!("partition {place} was chosen for it and there are {}", self.partitions))),
+                    place => {
+                        return Err(refused(format!(
+                            "partition {place} was chosen for it and there are {}",
+                            self.partitions
+                        )));
+                    }
                 },
             };
             out.push(
@@ -156,7 +169,8 @@ mod tests {
     fn keys_choose_partitions_and_values_do_without() {
         let log = Log::at("nowhere");
         let out = encode(&log.write("t", Json).key(|n: &u64| *n), vec![21, 7]).unwrap();
-        let found: Vec<_> = out.records().map(|record| (record.key, record.value, record.partition, record.at)).collect();
+        let found: Vec<_> =
+            out.records().map(|record| (record.key, record.value, record.partition, record.at)).collect();
         let at = Timestamp::from_secs(3);
         let place = |bytes: &[u8]| partition_of(bytes, 3);
         assert_eq!(found[0], (Some(&b"21"[..]), Some(&b"21"[..]), place(b"21"), at));

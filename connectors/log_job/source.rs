@@ -96,9 +96,11 @@ impl<T: Data, U: Unpack<T>> Untimed for LogSource<T, U> {
     }
 
     fn open(&self, _: &Env, assigned: &[Assigned], waker: Waker) -> Result<Self::Reader, Fault> {
-        let readers = assigned.iter().map(|slot| self.log.reader(&self.topic, slot.partition, Start::Offset(slot.next)));
+        let readers =
+            assigned.iter().map(|slot| self.log.reader(&self.topic, slot.partition, Start::Offset(slot.next)));
         let mut readers = readers.collect::<Result<Vec<_>, _>>().map_err(missing)?;
-        let ends = readers.iter_mut().map(|reader| reader.end().map(AtomicU64::new)).collect::<Result<Arc<[_]>, _>>()?;
+        let ends =
+            readers.iter_mut().map(|reader| reader.end().map(AtomicU64::new)).collect::<Result<Arc<[_]>, _>>()?;
         let slots = assigned.iter().map(|slot| Slot {
             next: slot.next,
             end: slot.end.unwrap_or(u64::MAX),
@@ -186,7 +188,10 @@ impl<T: Data, U: Unpack<T>> Reader<T> for LogReader<T, U> {
         let first = block.as_ref().and_then(|block| block.records().next()).map(|record| record.offset);
         *next = offset;
         *cursor = Cursor::default();
-        if block.as_ref().is_some_and(|block| first.is_some_and(|first| first <= offset) && offset < block.next_offset()) {
+        if block
+            .as_ref()
+            .is_some_and(|block| first.is_some_and(|first| first <= offset) && offset < block.next_offset())
+        {
             return Ok(());
         }
         *block = None;

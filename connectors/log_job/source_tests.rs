@@ -85,11 +85,15 @@ fn messages_bring_keys_headers_times_and_tombstones() {
     let claim = writer.claim("t").unwrap();
     writer.append(claim, 0, &Record { key: Some(b"gone"), ..Record::default() }).unwrap();
     writer.commit(2, b"").unwrap();
-    let open = |source: &super::LogSource<Message<u64>, _>| source.open(&trial::env(), &[assigned(0, 0, None)], trial::waker());
-    let taken = trial::read_until(&mut open(&log.read::<u64>("t", Json).messages()).unwrap(), 0, 10, Read::AtEnd).values();
+    let open = |source: &super::LogSource<Message<u64>, _>| {
+        source.open(&trial::env(), &[assigned(0, 0, None)], trial::waker())
+    };
+    let taken =
+        trial::read_until(&mut open(&log.read::<u64>("t", Json).messages()).unwrap(), 0, 10, Read::AtEnd).values();
     assert_eq!((taken[0].value, taken[0].headers.len(), taken[0].timestamp), (Some(0), 2, Timestamp::EPOCH));
     assert_eq!((taken[1].value, taken[1].key.as_deref()), (None, Some(&b"gone"[..])));
-    let mut values = log.read::<Vec<u8>>("t", Raw).open(&trial::env(), &[assigned(0, 0, None)], trial::waker()).unwrap();
+    let mut values =
+        log.read::<Vec<u8>>("t", Raw).open(&trial::env(), &[assigned(0, 0, None)], trial::waker()).unwrap();
     let taken = trial::read_until(&mut values, 0, 10, Read::AtEnd);
     assert_eq!((taken.values(), taken.refused[0].0.offset), (vec![b"0".to_vec()], 1));
     assert!(taken.refused[0].1.contains("tombstone"));
@@ -168,12 +172,14 @@ fn a_log_is_followed_while_it_grows_within_milliseconds() {
 fn a_seek_goes_back_within_a_block_and_before_it() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _writer) = filled(&dir, 1, 50_000);
-    let mut reader =
-        log.read::<u64>("t", Json).open(&trial::env(), &[assigned(0, 0, None)], trial::waker()).unwrap();
+    let mut reader = log.read::<u64>("t", Json).open(&trial::env(), &[assigned(0, 0, None)], trial::waker()).unwrap();
     trial::read_until(&mut reader, 0, 5_000, Read::AtEnd);
     for offset in [49_999, 49_000, 3, 25_000, 0] {
         reader.seek(0, offset).unwrap();
-        assert_eq!(trial::read_until(&mut reader, 0, 1_000, Read::AtEnd).offsets(), (offset..50_000).collect::<Vec<_>>());
+        assert_eq!(
+            trial::read_until(&mut reader, 0, 1_000, Read::AtEnd).offsets(),
+            (offset..50_000).collect::<Vec<_>>()
+        );
     }
     reader.seek(0, 7).unwrap();
     let mut taken = Taken::default();
@@ -190,13 +196,15 @@ fn damage_is_a_fault_that_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _writer) = filled(&dir, 1, 20_000);
     let segments = std::fs::read_dir(dir.path().join("topics/t/0")).unwrap();
-    let path = segments.map(|entry| entry.unwrap().path()).find(|path| path.extension().is_some_and(|ext| ext == "log")).unwrap();
+    let path = segments
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|ext| ext == "log"))
+        .unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let mut reader =
-        log.read::<u64>("t", Json).open(&trial::env(), &[assigned(0, 0, None)], trial::waker()).unwrap();
+    let mut reader = log.read::<u64>("t", Json).open(&trial::env(), &[assigned(0, 0, None)], trial::waker()).unwrap();
     let mut taken = Taken::default();
     let fault = loop {
         match reader.read(0, 1_000, &mut taken) {
