@@ -162,8 +162,8 @@ impl<S: Source> Reading<S> {
             }
             let Some(slot) = self.choose() else { break false };
             match self.read(slot, own, emit) {
-                Ok(0) => empty += 1,
-                Ok(_) => (batches, empty) = (batches + 1, 0),
+                Ok(false) => empty += 1,
+                Ok(true) => (batches, empty) = (batches + 1, 0),
                 Err(fault) => {
                     self.local.fail(fault);
                     break false;
@@ -207,14 +207,14 @@ impl<S: Source> Reading<S> {
         None
     }
 
-    /// Reads one batch of a partition and drives it; answers with how many records that were.
-    fn read(&mut self, index: usize, own: &mut [Capability<Time>], emit: Emit<'_, S::Item>) -> Result<u64, Fault> {
-        let Some(reader) = self.reader.as_mut() else { return Ok(0) };
+    /// Reads one batch of a partition and drives it; answers whether that got on.
+    fn read(&mut self, index: usize, own: &mut [Capability<Time>], emit: Emit<'_, S::Item>) -> Result<bool, Fault> {
+        let Some(reader) = self.reader.as_mut() else { return Ok(false) };
         let slot = &mut self.slots[index];
         let left = slot.saved.end.map_or(u64::MAX, |end| end.saturating_sub(slot.saved.next));
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.local.shared.tuning.batch);
         self.batch.clear();
-        let before = slot.saved.next;
+        let (before, watermark) = (slot.saved.next, slot.saved.watermark);
         let mut refused = Vec::new();
         let mut bytes = 0;
         let mut beyond = 0;
@@ -235,7 +235,8 @@ impl<S: Source> Reading<S> {
             reader.read(index, most, &mut taking)?
         };
         let count = slot.saved.next - before;
-        self.local.shared.count_input(bytes);
+        // A watermark that moved alone is worth an epoch too.
+        self.local.shared.count_input(bytes.max(u64::from(slot.saved.watermark > watermark)));
         self.guarded.add(beyond);
         self.records.add(self.batch.rows.len() as u64);
         slot.at_end = read == Read::AtEnd || read == Read::Later && slot.at_end;
@@ -271,7 +272,7 @@ impl<S: Source> Reading<S> {
         if self.local.shared.lanes.publish(lane, slot.saved.watermark, slot.saved.next, standing) {
             self.local.shared.wake();
         }
-        Ok(count)
+        Ok(count > 0 || read == Read::More)
     }
 
     /// One batch through the whole chain. When a user's function panics in it, the batch is gone over again record by record, with

@@ -50,6 +50,18 @@ impl Running {
         }
     }
 
+    /// Commits: returns once everything that had been read when it was called is real, or the job has ended.
+    pub fn flush(&self) {
+        let Some(events) = &self.events else { return };
+        let committed = || self.committed.lock().expect("no holder of this lock panics").epoch;
+        // The newest real epoch may have one successor that is closing, and the open one comes after that.
+        let enough = committed() + 2;
+        while committed() < enough && !self.ended() {
+            let _ = events.send(Event::Full);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn ended(&self) -> bool {

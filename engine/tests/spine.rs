@@ -200,7 +200,7 @@ fn counting(source: Partitions, out: Lines, late: Lines, bound: u64) -> Arc<Draw
             time: true,
         };
         let operator = || Minutes { open: Panes::new(0), fired: Fired::new() };
-        let (panes, lates) = line.step("pass", |a, b| std::mem::swap(a, b)).keyed(what, key, operator);
+        let (panes, lates) = line.step("pass", std::mem::swap).keyed(what, key, operator);
         panes.sink("out", out.clone());
         lates.sink("late", late.clone());
         Ok(())
