@@ -231,13 +231,11 @@ impl<F: Fetch> Thread<F> {
             } else if waiting < open {
                 asked.recv_timeout(LOOK)
             } else {
-                asked.recv_timeout(Duration::ZERO).or_else(|error| match error {
-                    RecvTimeoutError::Timeout => {
-                        self.fetch.wait();
-                        Err(error)
-                    }
-                    RecvTimeoutError::Disconnected => Err(error),
-                })
+                let ask = asked.recv_timeout(Duration::ZERO);
+                if matches!(ask, Err(RecvTimeoutError::Timeout)) {
+                    self.fetch.wait();
+                }
+                ask
             };
             match ask {
                 Ok(ask) => self.answer(ask),

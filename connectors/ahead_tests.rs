@@ -1,3 +1,5 @@
+//! Reading ahead over numbers that grow.
+
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;

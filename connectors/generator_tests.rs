@@ -1,3 +1,5 @@
+//! The generator: the same records from everywhere, at their rate.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -15,9 +15,9 @@
 //! Which outputs are exactly once: a job that writes to the log has the log as decider, and its output becomes real in the same durable
 //! record as its positions. [`Stdout`] and [`Collected`] are followers and get records after that; what they show is for looking.
 //!
-//! # Modules
+//! # Map
 //! - `format`: how values are written outside ([`Format`], [`Json`], [`Csv`], [`Bincode`], [`Raw`], [`Text`]) and whole [`Message`]s.
-//! - [`log`]: the embedded log itself, which knows nothing of jobs; `log_job`: the log as source, sink and decider.
+//! - `log`: the embedded log itself, which knows nothing of jobs; `log_job`: the log as source, sink and decider.
 //! - `file`: CSV, JSON lines and lines, plain or compressed; lines of standard input.
 //! - `generator`: records made up, at a rate, from a seed.
 //! - `vec`, `collect`, `stdout`: for tests, benches and looking.

@@ -23,7 +23,7 @@ pub fn vec<T: Data + Sync>(partitions: impl Into<Arc<Vec<Vec<T>>>>) -> VecSource
     VecSource { partitions: partitions.into() }
 }
 
-/// What [`vec`] makes.
+/// What [`vec()`] makes.
 #[derive(Debug)]
 #[must_use = "a source is read when it is given to `flow.source(..)`"]
 pub struct VecSource<T> {

@@ -134,7 +134,7 @@ impl Open {
 
     fn more(&mut self, name: &str) -> Result<(), Fault> {
         if self.framer.unfinished() > LONGEST {
-            let place = format!("{name} line {}", self.framer.line());
+            let place = format!("{name} line {}", self.framer.begin_line());
             return Err(Fault::new(Exit::Usage, format!("{place}: a record is longer than {} MiB", LONGEST >> 20)));
         }
         let bytes = &mut self.framer.bytes;
@@ -149,7 +149,7 @@ impl Open {
         let filled = read.as_ref().map_or(0, |read| *read);
         bytes.truncate(len + filled);
         if let Err(error) = read {
-            let place = format!("{name} line {}", self.framer.line());
+            let place = format!("{name} line {}", self.framer.begin_line());
             // What has no number of the system's is said by the decompressor.
             return Err(match error.raw_os_error() {
                 Some(_) => Fault::new(Exit::Retry, format!("{place}: cannot read on")).because(error),

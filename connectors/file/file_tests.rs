@@ -1,3 +1,5 @@
+//! Files: broken, damaged, compressed, resumed.
+
 use std::io::Write as _;
 
 use millpond_engine::source::{Read, Reader as _};

@@ -79,8 +79,8 @@ impl Framer {
         }
     }
 
-    /// The line being looked at.
-    pub(super) fn line(&self) -> u64 {
+    /// The line on which the record being looked at begins.
+    pub(super) fn begin_line(&self) -> u64 {
         self.begin_line
     }
 

@@ -1,3 +1,5 @@
+//! The log as decider: fence, evidence, atomic commits, what is refused.
+
 use millpond_engine::sink::{Decider, Opened, Outgoing};
 use millpond_engine::{Env, Exit, Fault};
 use millpond_state::Timestamp;

@@ -1,3 +1,5 @@
+//! A topic as source: every position, growth, messages, damage.
+
 use std::time::{Duration, Instant};
 
 use millpond_engine::source::{Assigned, From, Read, Reader as _, Waker};
