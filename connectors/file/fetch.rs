@@ -102,7 +102,7 @@ impl Input {
 
 impl Open {
     /// The next records, at least one; `None` at the end.
-    fn block(&mut self, framing: Framing, name: &str, spare: Vec<u8>) -> Result<Option<Block>, Fault> {
+    fn block(&mut self, framing: Framing, name: &str, mut spare: Vec<u8>) -> Result<Option<Block>, Fault> {
         loop {
             while !self.framer.any() && !self.ended {
                 self.more(name)?;
@@ -110,7 +110,7 @@ impl Open {
             if !self.framer.any() {
                 return Ok(None);
             }
-            let (bytes, mut places) = self.framer.take(spare.clone());
+            let (bytes, mut places) = self.framer.take(std::mem::take(&mut spare));
             if framing == Framing::Csv && self.header.is_none() {
                 let place = places.remove(0);
                 if place.open_quote {

@@ -183,8 +183,9 @@ impl Decider for LogDecider {
                     return Err(Fault::new(Exit::Usage, text));
                 }
                 match self.log.create_topic(&name, Settings::partitions(partitions.max(1))) {
+                    Ok(_) => tracing::info!(topic = name, partitions, "created a topic"),
                     // Another job may have been as quick; who may write it is decided by the claim.
-                    Ok(_) | Err(LogError::TopicExists { .. }) => {}
+                    Err(LogError::TopicExists { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -38,8 +38,9 @@ impl Fetch for Fetching {
         if let Some(block) = spent {
             reader.reuse(block);
         }
-        let block = reader.read_block(BLOCK)?;
+        // Looked at before the records, so that the end of what was read is never before this.
         self.ends[slot].store(reader.end()?, Ordering::Relaxed);
+        let block = reader.read_block(BLOCK)?;
         Ok(block.map_or(Fetched::AtEnd, Fetched::Block))
     }
 

@@ -177,6 +177,8 @@ impl<T: Data, U: Unpack<T>> Reader<T> for LogReader<T, U> {
             match self.ahead.next(slot)? {
                 Next::Block(fresh) => (*block, *cursor) = (Some(fresh), Cursor::default()),
                 Next::Later => return Ok(Read::Later),
+                // Compaction may have removed everything before the end.
+                Next::AtEnd if self.ends[slot].load(Ordering::Relaxed) >= *end => *next = *end,
                 Next::AtEnd => return Ok(Read::AtEnd),
                 Next::Finished => return Ok(Read::Finished),
             }

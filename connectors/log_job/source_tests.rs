@@ -218,3 +218,34 @@ fn damage_is_a_fault_that_names_the_file() {
     assert_eq!(fault.exit(), Exit::Restore);
     assert!(fault.to_string().contains(&path.display().to_string()), "{fault}");
 }
+
+#[test]
+fn gaps_of_a_compacted_topic_hold_no_run_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path()).unwrap();
+    log.create_topic("t", Settings::partitions(1).compacted().segment_bytes(10_000)).unwrap();
+    let mut writer = log.writer("feeder").unwrap();
+    let claim = writer.claim("t").unwrap();
+    for n in 0..4_000_u64 {
+        let (key, value) = ((n % 10).to_string(), n.to_string());
+        writer.append(claim, 0, &Record::new(Timestamp::EPOCH, value.as_bytes()).key(key.as_bytes())).unwrap();
+        if n % 100 == 99 {
+            writer.commit(n, b"").unwrap();
+        }
+    }
+    writer.compact().unwrap();
+    let source = log.read::<u64>("t", Json);
+    let read = |next, end, until| {
+        let mut reader = source.open(&trial::env(), &[assigned(0, next, end)], trial::waker()).unwrap();
+        trial::read_until(&mut reader, 0, 100, until).values()
+    };
+    let all = read(0, None, Read::AtEnd);
+    assert!(all.len() < 2_000 && all.len() >= 10, "{} records are left", all.len());
+    for next in (0..4_000).step_by(97) {
+        let rest: Vec<_> = all.iter().copied().filter(|n| *n >= next).collect();
+        assert_eq!(read(next, None, Read::AtEnd), rest);
+        assert_eq!(read(next, Some(4_000), Read::Finished), rest);
+        let some: Vec<_> = all.iter().copied().filter(|n| *n < next).collect();
+        assert_eq!(read(0, Some(next), Read::Finished), some);
+    }
+}
