@@ -9,7 +9,7 @@ use std::sync::Arc;
 use millpond_state::Timestamp;
 
 use super::disk::{Disk, Fault};
-use super::faults::{Faults, scratch};
+use super::faults::{Faults, copy, scratch};
 use super::{Log, LogError, Record, Settings, Start, Writer};
 
 const TOPICS: [&str; 2] = ["rows", "newest"];
@@ -222,6 +222,43 @@ fn what_a_failed_sync_dropped_is_written_again_before_it_counts() {
 }
 
 #[test]
+fn what_the_last_syncs_only_claimed_to_write_is_written_by_the_next_writer() {
+    let good = scratch();
+    prepare(good.path());
+    work(good.path(), Disk::default(), Style::Restless).unwrap();
+    let one_more = |dir: &Path, disk: Disk| {
+        let mut writer = open(dir, disk).unwrap();
+        for topic in TOPICS {
+            let claim = writer.claim(topic).unwrap();
+            for value in [&[b'a'; 800][..], b"last"] {
+                writer.append(claim, 0, &Record::new(Timestamp::EPOCH, value).key(b"key")).unwrap();
+                writer.write_out().unwrap();
+            }
+        }
+        writer.commit(EPOCHS + 1, b"").unwrap();
+    };
+    let faults = Arc::new(Faults::none(good.path()));
+    drop(open(good.path(), Disk::watched(faults.clone())).unwrap());
+    let before = faults.count();
+    let total = before + 40;
+    for at in before..total {
+        let dir = scratch();
+        copy(good.path(), dir.path());
+        let faults = Arc::new(Faults::lying(dir.path(), at));
+        one_more(dir.path(), Disk::watched(faults.clone()));
+        assert!(faults.count() < total, "{} changes", faults.count());
+        drop(open(dir.path(), Disk::watched(faults.clone())).unwrap());
+        let left = scratch();
+        faults.after_power_loss(left.path(), 0);
+        let log = Log::at(left.path());
+        assert_eq!(log.last_commit("job@1").unwrap().unwrap().epoch, EPOCHS + 1, "change {at} was a lie");
+        for topic in TOPICS {
+            assert_eq!(read(&log, topic, 0).last().unwrap().2.as_deref(), Some("last"), "change {at} was a lie");
+        }
+    }
+}
+
+#[test]
 fn a_crash_at_any_change_of_recovery_itself_loses_nothing() {
     let dir = scratch();
     prepare(dir.path());
@@ -233,7 +270,7 @@ fn a_crash_at_any_change_of_recovery_itself_loses_nothing() {
     drop(writer);
     for at in 0..1_000 {
         let here = scratch();
-        super::faults::copy(dir.path(), here.path());
+        copy(dir.path(), here.path());
         let faults = Arc::new(Faults::new(here.path(), at, Fault { arrived: 5, kind: ErrorKind::Other }, true));
         let Err(_) = open(here.path(), Disk::watched(faults.clone())) else { return };
         let what = format!("recovery stopped at change {at}");

@@ -18,6 +18,8 @@ pub(super) struct Faults {
     at: usize,
     fault: Fault,
     dead: bool,
+    /// The sync of number `at` says that it worked, and did not.
+    lies: bool,
     durable: Mutex<Durable>,
 }
 
@@ -36,7 +38,12 @@ impl Faults {
     pub(super) fn new(root: &Path, at: usize, fault: Fault, dead: bool) -> Self {
         let mut durable = Durable::default();
         durable.all(root);
-        Faults { root: root.to_owned(), count: AtomicUsize::new(0), at, fault, dead, durable: Mutex::new(durable) }
+        let (root, count) = (root.to_owned(), AtomicUsize::new(0));
+        Faults { root, count, at, fault, dead, lies: false, durable: Mutex::new(durable) }
+    }
+
+    pub(super) fn lying(root: &Path, at: usize) -> Self {
+        Faults { at, lies: true, ..Faults::none(root) }
     }
 
     pub(super) fn none(root: &Path) -> Self {
@@ -65,6 +72,9 @@ impl Watch for Faults {
         if number == self.at || (number > self.at && self.dead) {
             if let Op::Sync(path) = op {
                 self.durable.lock().unwrap().dirty.remove(&ino(path));
+            }
+            if self.lies {
+                return Ok(());
             }
             let arrived = if number == self.at { self.fault.arrived } else { 0 };
             return Err(Fault { arrived, ..self.fault });
