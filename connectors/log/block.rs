@@ -22,6 +22,9 @@ impl Block {
     }
 
     /// The records after a place that [`Records::cursor`] gave, for callers that cannot keep the borrow.
+    ///
+    /// # Panics
+    /// While reading, when the cursor is of another block.
     #[must_use]
     pub fn resume(&self, cursor: Cursor) -> Records<'_> {
         Records::new(&self.bytes, cursor, self.from)

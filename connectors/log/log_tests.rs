@@ -28,6 +28,16 @@ fn offsets(reader: &mut Reader) -> Vec<u64> {
 }
 
 #[test]
+fn handles_go_to_other_threads() {
+    fn send<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    send::<super::Writer>();
+    send::<Reader>();
+    shared::<super::Block>();
+    shared::<Log>();
+}
+
+#[test]
 fn a_record_comes_back_with_all_it_had() {
     let dir = scratch();
     let log = Log::open(dir.path()).unwrap();

@@ -50,21 +50,6 @@ mod tail;
 mod topic;
 mod writer;
 
-#[cfg(test)]
-mod crash_tests;
-#[cfg(test)]
-mod damage_tests;
-#[cfg(test)]
-mod faults;
-#[cfg(test)]
-mod format_tests;
-#[cfg(test)]
-mod keep_tests;
-#[cfg(test)]
-mod log_tests;
-#[cfg(test)]
-mod process_tests;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -264,14 +249,14 @@ impl Log {
         Reader::open(self, topic, partition, start)
     }
 
-    /// How many commits were made to this log in this process: what [`Log::wait`] takes.
+    /// A number that rises with each commit to this log in this process: what [`Log::wait`] takes.
     #[must_use]
     pub fn commits_here(&self) -> u64 {
         *hold(&self.shared.commits)
     }
 
-    /// Waits for a commit in this process beyond the `seen`-th, at most `timeout`; returns how many there were. A reader's loop takes
-    /// [`Log::commits_here`], reads to the end, then waits; commits of other processes it finds after the timeout.
+    /// Waits until [`Log::commits_here`] is beyond `seen`, at most `timeout`, and returns it. A reader's loop takes the number, reads to
+    /// the end, then waits; commits of other processes it finds after the timeout.
     #[must_use]
     pub fn wait(&self, seen: u64, timeout: Duration) -> u64 {
         let commits = hold(&self.shared.commits);
@@ -309,3 +294,18 @@ impl fmt::Debug for Log {
         f.debug_tuple("Log").field(&self.dir).finish()
     }
 }
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod format_tests;
+#[cfg(test)]
+mod keep_tests;
+#[cfg(test)]
+mod log_tests;
+#[cfg(test)]
+mod process_tests;

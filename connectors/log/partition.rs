@@ -113,17 +113,17 @@ impl Partition {
         Ok(Active { handle, base: self.ends.segment, position: to, begun: begun.unwrap_or(i64::MAX) })
     }
 
-    /// Makes everything appended durable, though not yet real, and returns what a commit record says of it.
-    pub(super) fn sync(&mut self, disk: &Disk, settings: &Settings) -> Result<Ends, LogError> {
-        self.write_out(disk, settings)?;
-        for complete in &self.complete {
-            disk.sync(&complete.handle)?;
-        }
-        let Some(active) = &self.active else { return Ok(self.ends) };
-        disk.sync(&active.handle)?;
+    /// The files that were written since the last commit, once all is written out.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Handle> {
+        self.complete.iter().chain(&self.active).map(|active| &active.handle)
+    }
+
+    /// Makes new files durable in their directory, after the files themselves. Returns what a commit record says of the partition.
+    pub(super) fn settle(&self, disk: &Disk) -> Result<Ends, LogError> {
         if self.made {
             disk.sync_dir(&self.dir)?;
         }
+        let Some(active) = &self.active else { return Ok(self.ends) };
         Ok(Ends { start: self.ends.start, end: self.next, segment: active.base, position: active.position })
     }
 

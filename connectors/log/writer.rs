@@ -171,12 +171,16 @@ impl Writer {
     /// Any error poisons the writer, and nobody knows whether the commit happened: open again and look at [`Writer::last_commit`].
     pub fn commit(&mut self, epoch: u64, payload: &[u8]) -> Result<(), LogError> {
         self.guarded(|writer| {
-            let mut entries = Vec::new();
             for Owned { topic, partitions } in &mut writer.topics {
                 for partition in partitions.iter_mut().filter(|partition| partition.is_changed()) {
-                    entries.push((partition.place, partition.sync(&writer.disk, &topic.settings)?));
+                    partition.write_out(&writer.disk, &topic.settings)?;
                 }
             }
+            let changed = writer.topics.iter().flat_map(|owned| &owned.partitions).filter(|p| p.is_changed());
+            let files: Vec<_> = changed.clone().flat_map(Partition::written).collect();
+            writer.disk.sync_all(&files)?;
+            let entries = changed.map(|partition| Ok((partition.place, partition.settle(&writer.disk)?)));
+            let entries = entries.collect::<Result<Vec<_>, LogError>>()?;
             let commit = Commit { epoch, payload: payload.to_vec(), clock: (writer.clock)() };
             writer.journal.append(&writer.disk, writer.journal.last.change(entries, Some(commit)))?;
             writer.log.ring();
