@@ -31,7 +31,7 @@
 //! when asked for. `ARCHITECTURE.md` tells why it is built as it is.
 //!
 //! # Map
-//! - [`Job`], [`Flow`], [`Stream`], [`KeyedStream`]: what a job says. [`Tumbling`], [`Sliding`], [`Session`], [`Count`] and own windows
+//! - [`Job`], [`Flow`], [`Stream`], [`KeyedStream`], [`Changes`]: what a job says; [`Test`]: a flow inside a test. [`Tumbling`], [`Sliding`], [`Session`], [`Count`] and own windows
 //!   ([`windows`]); what they compute ([`aggregate`]).
 //! - [`log`]: the embedded log. [`File`], [`generate`], [`stdin_lines`], [`Stdout`], [`vec`] and [`Collected`]: other ends. [`Json`], [`Csv`],
 //!   [`Bincode`], [`Raw`], [`Text`]: formats.
@@ -40,10 +40,10 @@
 
 pub use millpond_connectors::*;
 pub use millpond_engine::{
-    DeadLetter, Delivery, Ended, Env, Exit, Fault, Run, Running, Status, Timed, Tuning, Untimed, failpoint, source,
+    Change, DeadLetter, Delivery, Ended, Env, Exit, Fault, Run, Running, Status, Timed, Tuning, Untimed, UpsertSink, failpoint, source,
 };
 pub use millpond_operators::windows::{Count, Global, Session, Sliding, Span, Tumbling};
-pub use millpond_operators::{Flow, Job, KeyedStream, Pane, Stream, Windowed, aggregate, windows};
+pub use millpond_operators::{Changes, Flow, Job, KeyedStream, Pane, Stream, Test, Windowed, aggregate, windows};
 pub use millpond_state::{Data, Key, KeyGroup, Position, Timestamp, TimestampError, stable_hash};
 pub use {millpond_engine as engine, millpond_state as state};
 

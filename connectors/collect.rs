@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Sink, SinkPlan, System};
+use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Outlet, Sink, SinkPlan, System};
 use millpond_engine::{Batch, Env, Exit, Fault};
 use millpond_state::{Data, Timestamp, decode, encode_into};
 
@@ -141,7 +141,7 @@ impl System for Memory {
     fn identity(&self) -> String {
         format!("collect:{}", self.0.id)
     }
-    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+    fn open(&self, _: &Env, _: &[Outlet]) -> Result<Opened, Fault> {
         Ok(Opened::Follower(Box::new(Memory(Arc::clone(&self.0)))))
     }
 }

@@ -44,6 +44,6 @@ pub use format::{
     AnyFormat, Bincode, Csv, Format, FormatError, Incoming, Json, Message, Messages, Raw, Text, Unpack, Values,
 };
 pub use generator::{Dice, Generator, GeneratorReader, generate};
-pub use log_job::{DeadLetters, LogReader, LogSink, LogSinkBy, LogSource, WireKey, partition_of};
+pub use log_job::{DeadLetters, LogReader, LogSink, LogSinkBy, LogSource, LogUpsert, WireKey, partition_of};
 pub use stdout::{Null, Stdout, StdoutLines, null};
 pub use vec::{VecReader, VecSource, vec};

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::rc::Rc;
 
-use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Sink, SinkPlan, System};
-use millpond_engine::{Batch, Env, Exit, Fault};
+use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Outlet, Sink, SinkPlan, System};
+use millpond_engine::{Batch, Change, Env, Exit, Fault, UpsertSink};
 use millpond_state::Data;
 
 use crate::Format;
@@ -46,6 +46,8 @@ impl<T: Data, F: Format<T>> Sink<T> for StdoutLines<F> {
     }
 }
 
+impl<K: Data, V: Data, F: Format<Change<K, V>>> UpsertSink<K, V> for StdoutLines<F> {}
+
 struct Encoder<F> {
     format: F,
 }
@@ -66,7 +68,7 @@ impl System for Printing {
     fn identity(&self) -> String {
         "stdout".to_owned()
     }
-    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+    fn open(&self, _: &Env, _: &[Outlet]) -> Result<Opened, Fault> {
         Ok(Opened::Follower(Box::new(Printing)))
     }
 }
@@ -113,6 +115,8 @@ impl<T: Data> Sink<T> for Null {
     }
 }
 
+impl<K: Data, V: Data> UpsertSink<K, V> for Null {}
+
 struct Nowhere;
 
 impl<T> Encode<T> for Nowhere {
@@ -126,7 +130,7 @@ impl System for Nowhere {
     fn identity(&self) -> String {
         "null".to_owned()
     }
-    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+    fn open(&self, _: &Env, _: &[Outlet]) -> Result<Opened, Fault> {
         Ok(Opened::Follower(Box::new(Nowhere)))
     }
 }

@@ -21,6 +21,17 @@ pub struct SinkPlan {
     pub to: String,
 }
 
+/// One sink's place in a system, as the system opens it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlet {
+    /// The sink's index in the plan.
+    pub sink: u32,
+    /// Where it writes: the `to` of its plan.
+    pub to: String,
+    /// Whether only the newest value of each key counts there.
+    pub upsert: bool,
+}
+
 /// A place that takes records of type `T`, appended.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not take records of type `{T}`",
@@ -31,6 +42,10 @@ pub trait Sink<T: Data>: 'static {
     fn plan(&self) -> SinkPlan;
     /// The system it belongs to.
     fn system(&self) -> Rc<dyn System>;
+    /// Whether only the newest value of each key counts there, so that the system may forget older ones.
+    fn upsert(&self) -> bool {
+        false
+    }
     /// What encodes its records on a worker; `partitions` is how many the place has.
     fn encoder(&self, partitions: u32) -> Box<dyn Encode<T>>;
 }
@@ -48,11 +63,11 @@ pub trait Encode<T> {
 pub trait System {
     /// What tells it from others: `log:/data/log`, `stdout`.
     fn identity(&self) -> String;
-    /// Opens it for a run. `outlets` are its sinks: index in the plan and target.
+    /// Opens it for a run. `outlets` are its sinks.
     ///
     /// # Errors
     /// When it cannot be reached or written.
-    fn open(&self, env: &Env, outlets: &[(u32, String)]) -> Result<Opened, Fault>;
+    fn open(&self, env: &Env, outlets: &[Outlet]) -> Result<Opened, Fault>;
     /// The newest commit record of this job@version, without taking anything from anybody: for `status` of a stopped job. `None` for a
     /// system that does not decide.
     ///

@@ -97,3 +97,37 @@ fn session(pane: Pane<String, u64>) -> Event {
     let (from, until) = (pane.start.to_string(), pane.end.to_string());
     Event::Active { room: pane.key, from, until, readings: pane.value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(room: &str, at: i64, celsius: f64) -> (Timestamp, Reading) {
+        (Timestamp::from_secs(at), Reading { room: room.to_owned(), at, celsius })
+    }
+
+    #[test]
+    fn a_pause_ends_a_session_and_a_late_reading_is_shown() {
+        let mut test = Job::test(events);
+        for (at, reading) in [read("hall", 0, 20.0), read("hall", 5, 22.0)] {
+            test.push(at, reading);
+        }
+        test.watermark(Timestamp::from_secs(19));
+        let active = test.output();
+        let until = Timestamp::from_secs(15).to_string();
+        let from = Timestamp::EPOCH.to_string();
+        assert_eq!(active, [Event::Active { room: "hall".into(), from, until, readings: 2 }]);
+        test.watermark(Timestamp::from_secs(120));
+        let minutes = test.output();
+        assert_eq!(minutes.len(), 3, "both readings lie in three windows: {minutes:?}");
+        let (at, reading) = read("hall", 1, 50.0);
+        test.push(at, reading);
+        assert_eq!(test.finish(), [Event::Late { room: "hall".into(), at: Timestamp::from_secs(1).to_string() }]);
+    }
+
+    #[test]
+    fn readings_are_the_same_after_every_start() {
+        assert_eq!(reading(7, 1, 42), reading(7, 1, 42));
+        assert_ne!(reading(7, 1, 42), reading(8, 1, 42));
+    }
+}

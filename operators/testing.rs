@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Sink, SinkPlan, System};
+use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Outlet, Sink, SinkPlan, System};
 use millpond_engine::source::{Arrival, Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond_engine::{Batch, Env, Exit, Fault, Run, Running, Untimed};
 use millpond_state::{Data, Timestamp, decode, encode_into};
@@ -265,7 +265,7 @@ impl System for Taken {
     fn identity(&self) -> String {
         "test".to_owned()
     }
-    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+    fn open(&self, _: &Env, _: &[Outlet]) -> Result<Opened, Fault> {
         Ok(Opened::Follower(Box::new(Taken(Arc::clone(&self.0)))))
     }
 }

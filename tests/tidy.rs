@@ -121,7 +121,7 @@ fn edge(path: &str, what: &str) -> bool {
     let within = |places: &[&str]| places.iter().any(|place| path.starts_with(place));
     match what {
         "clock" => within(&["engine/clock.rs", "engine/cli/", "connectors/", "operators/testing"]),
-        "randomness" => within(&["engine/clock.rs", "connectors/generator"]),
+        "randomness" => within(&["engine/clock.rs", "connectors/generator", "connectors/log/topic.rs"]),
         "thread" => within(&["engine/run/", "engine/cli/", "engine/control/", "connectors/", "operators/testing"]),
         _ => within(&[
             "engine/run/",
@@ -173,7 +173,8 @@ fn every_public_item_says_what_it_is() {
         let lines: Vec<&str> = text.lines().collect();
         for (number, line) in code(text) {
             let Some(item) = line.trim_start().strip_prefix("pub ") else { continue };
-            if !items.iter().any(|kind| item.starts_with(kind)) {
+            // In a macro the docstring is an argument.
+            if !items.iter().any(|kind| item.starts_with(kind)) || item.contains('$') {
                 continue;
             }
             let before = lines[..number - 1].iter().rev().map(|line| line.trim());
@@ -222,7 +223,7 @@ fn every_crate_opens_with_an_essay_and_a_map() {
 
 #[test]
 fn every_module_says_what_it_is_for() {
-    let silent = sources().into_iter().filter(|(_, text)| !text.starts_with("//!"));
+    let silent = sources().into_iter().filter(|(path, text)| !text.starts_with("//!") && !path.ends_with("_tests.rs"));
     let silent: Vec<_> = silent.map(|(path, _)| path).collect();
     report("a module opens with its contract", &silent);
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use millpond_engine::sink::{Decider, Opened, Outgoing, System};
+use millpond_engine::sink::{Decider, Opened, Outgoing, Outlet, System};
 use millpond_engine::{Env, Exit, Fault};
 
 use crate::log::{Claim, Log, LogError, Record, Settings, Start, Writer};
@@ -29,10 +29,11 @@ impl System for LogSystem {
         format!("log:{}", canonical(self.log.dir()).display())
     }
 
-    fn open(&self, env: &Env, outlets: &[(u32, String)]) -> Result<Opened, Fault> {
-        let outlet = |(sink, target): &(u32, String)| Outlet {
-            sink: *sink,
-            topic: env.output(target),
+    fn open(&self, env: &Env, outlets: &[Outlet]) -> Result<Opened, Fault> {
+        let outlet = |outlet: &Outlet| Output {
+            sink: outlet.sink,
+            topic: env.output(&outlet.to),
+            upsert: outlet.upsert,
             claim: None,
             partitions: 0,
         };
@@ -76,16 +77,17 @@ struct LogDecider {
     /// `job@version`, which is also the writer's name.
     job: String,
     create: bool,
-    outlets: Vec<Outlet>,
+    outlets: Vec<Output>,
     /// From the fence on.
     writer: Option<Writer>,
     run: String,
     retained: Instant,
 }
 
-struct Outlet {
+struct Output {
     sink: u32,
     topic: String,
+    upsert: bool,
     claim: Option<Claim>,
     partitions: u32,
 }
@@ -142,7 +144,10 @@ impl LogDecider {
             return Ok(());
         }
         self.retained = Instant::now();
-        Ok(self.writer().retain(SystemTime::now().into())?)
+        let writer = self.writer();
+        writer.retain(SystemTime::now().into())?;
+        // Of topics made for it, upsert topics first of all.
+        Ok(writer.compact()?)
     }
 }
 
@@ -156,7 +161,7 @@ impl Decider for LogDecider {
     }
 
     fn evidence(&mut self) -> Result<Option<String>, Fault> {
-        for Outlet { topic, .. } in &self.outlets {
+        for Output { topic, .. } in &self.outlets {
             let kept = match self.log.offsets(topic) {
                 Ok(kept) => kept,
                 Err(LogError::NoSuchTopic { .. }) => continue,
@@ -182,7 +187,9 @@ impl Decider for LogDecider {
                     );
                     return Err(Fault::new(Exit::Usage, text));
                 }
-                match self.log.create_topic(&name, Settings::partitions(partitions.max(1))) {
+                let settings = Settings::partitions(partitions.max(1));
+                let settings = if self.outlets[index].upsert { settings.compacted() } else { settings };
+                match self.log.create_topic(&name, settings) {
                     Ok(_) => tracing::info!(topic = name, partitions, "created a topic"),
                     // Another job may have been as quick; who may write it is decided by the claim.
                     Err(LogError::TopicExists { .. }) => {}

@@ -1,6 +1,6 @@
 //! The log as decider: fence, evidence, atomic commits, what is refused.
 
-use millpond_engine::sink::{Decider, Opened, Outgoing};
+use millpond_engine::sink::{Decider, Opened, Outgoing, Outlet};
 use millpond_engine::{Env, Exit, Fault};
 use millpond_state::Timestamp;
 use tempfile::TempDir;
@@ -16,7 +16,8 @@ fn env(dir: &TempDir, version: u32) -> Env {
 
 /// The decider for two outputs, `a` (sink 3) and `b` (sink 5).
 fn decider(log: &Log, env: &Env) -> Box<dyn Decider> {
-    let outlets = [(3, "a".to_owned()), (5, "b".to_owned())];
+    let outlet = |sink, to: &str| Outlet { sink, to: to.to_owned(), upsert: false };
+    let outlets = [outlet(3, "a"), outlet(5, "b")];
     match log.system().open(env, &outlets).unwrap() {
         Opened::Decider(decider) => decider,
         Opened::Follower(_) => panic!("a log decides"),

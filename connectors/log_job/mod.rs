@@ -15,6 +15,7 @@ mod fetch;
 mod key;
 mod sink;
 mod source;
+mod upsert;
 
 #[cfg(test)]
 mod decider_tests;
@@ -35,6 +36,7 @@ pub use dead::DeadLetters;
 pub use key::{WireKey, partition_of};
 pub use sink::{LogSink, LogSinkBy};
 pub use source::{LogReader, LogSource};
+pub use upsert::LogUpsert;
 
 impl Log {
     /// Reads a topic as a source: each record's value, in a format. Whole messages with keys and headers: [`LogSource::messages`].

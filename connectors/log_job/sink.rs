@@ -28,6 +28,16 @@ impl<F> LogSink<F> {
         LogSink { log, topic: topic.to_owned(), format }
     }
 
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+    pub(super) fn format(&self) -> &F {
+        &self.format
+    }
+
     /// Gives each record a key, which also chooses its partition. The type is said in the closure: `.key(|count: &Count| ..)`.
     pub fn key<T, K: WireKey>(self, key: impl Fn(&T) -> K + 'static) -> LogSinkBy<T, F> {
         LogSinkBy { key: Some(keyed(key)), ..self.by() }

@@ -12,7 +12,7 @@ use super::bad::{BadDesk, DeadLetter, OnBad};
 use super::time::Time;
 use crate::plan::{Node, Plan, Role};
 use crate::run::local::Local;
-use crate::sink::{Sink, System};
+use crate::sink::{Outlet, Sink, System};
 use crate::source::{Env, From, Partition, Source};
 use crate::{Batch, Fault};
 
@@ -54,8 +54,7 @@ pub(crate) struct DrawnSource {
 
 /// A sink as the leader needs it.
 pub(crate) struct DrawnSink {
-    pub(crate) node: u32,
-    pub(crate) target: String,
+    pub(crate) outlet: Outlet,
     pub(crate) system: Rc<dyn System>,
 }
 
@@ -146,7 +145,10 @@ impl<'s> Graph<'s> {
         let kind = "dead letters".to_owned();
         let inputs = Vec::new();
         let node = self.add(Node { settings, role, kind, ..step_node(name.to_owned(), "", inputs) });
-        self.sinks.borrow_mut().push(DrawnSink { node, target: plan.to, system: sink.system() });
+        self.sinks.borrow_mut().push(DrawnSink {
+        outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() },
+        system: sink.system(),
+    });
         *self.on_bad.borrow_mut() = OnBad::DeadLetter(node, Rc::new(sink));
     }
 

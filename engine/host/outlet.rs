@@ -10,7 +10,7 @@ use super::graph::{DrawnSink, Graph, step_node};
 use super::time::Time;
 use crate::plan::{Node, Role};
 use crate::run::local::{Part, entering};
-use crate::sink::{Outgoing, Sink};
+use crate::sink::{Outgoing, Outlet, Sink};
 
 /// Draws a sink that ends `chain`.
 pub(super) fn draw<'s, T: Data>(
@@ -23,7 +23,10 @@ pub(super) fn draw<'s, T: Data>(
     let plan = sink.plan();
     let settings = vec![("to".to_owned(), format!("{} {}", plan.kind, plan.to))];
     let node = graph.add(Node { role: Role::Sink, settings, ..step_node(name.to_owned(), "sink", vec![from]) });
-    graph.sinks.borrow_mut().push(DrawnSink { node, target: plan.to, system: sink.system() });
+    graph.sinks.borrow_mut().push(DrawnSink {
+        outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() },
+        system: sink.system(),
+    });
     let name = name.to_owned();
     graph.lower_with(move |lowering| {
         let mut operator = OperatorBuilder::new(name, lowering.scope);

@@ -22,7 +22,7 @@ use crate::host::graph::{Graph, Resume};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::protocol::CommitRecord;
-use crate::sink::{Decider, Opened, System};
+use crate::sink::{Decider, Opened, Outlet, System};
 use crate::source::Env;
 use crate::status::Status;
 use crate::{Exit, Fault, clock};
@@ -252,10 +252,10 @@ fn hostname() -> String {
 }
 
 fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
-    let mut systems: BTreeMap<String, (Rc<dyn System>, Vec<(u32, String)>)> = BTreeMap::new();
+    let mut systems: BTreeMap<String, (Rc<dyn System>, Vec<Outlet>)> = BTreeMap::new();
     for sink in graph.sinks.borrow().iter() {
         let entry = systems.entry(sink.system.identity()).or_insert_with(|| (Rc::clone(&sink.system), Vec::new()));
-        entry.1.push((sink.node, sink.target.clone()));
+        entry.1.push(sink.outlet.clone());
     }
     let mut decider: Option<(String, Box<dyn Decider>)> = None;
     let mut followers = Vec::new();
@@ -275,7 +275,7 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
                 decider = Some((identity, opened));
             }
             Opened::Follower(follower) => {
-                following.extend(outlets.iter().map(|(node, _)| (*node, followers.len())));
+                following.extend(outlets.iter().map(|outlet| (outlet.sink, followers.len())));
                 followers.push(follower);
             }
         }
@@ -287,8 +287,8 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
 
 fn sink_partitions(graph: &Graph<'_>, routes: &Routes) -> BTreeMap<u32, u32> {
     let sinks = graph.sinks.borrow();
-    let decided = sinks.iter().filter(|sink| !routes.following.contains_key(&sink.node));
-    decided.map(|sink| (sink.node, routes.decider.partitions(sink.node).max(1))).collect()
+    let decided = sinks.iter().filter(|sink| !routes.following.contains_key(&sink.outlet.sink));
+    decided.map(|sink| (sink.outlet.sink, routes.decider.partitions(sink.outlet.sink).max(1))).collect()
 }
 
 fn lanes(manifest: &Manifest, align: std::time::Duration) -> Lanes {

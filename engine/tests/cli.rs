@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as _, FromArgMatches as _};
 use millpond_engine::cli::{self, JobMain};
-use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Sink, SinkPlan, System};
+use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Outlet, Sink, SinkPlan, System};
 use millpond_engine::source::{Arrival, Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond_engine::{Batch, Draw, Env, Exit, Fault, Line, Status, Untimed};
 use millpond_state::Timestamp;
@@ -108,7 +108,7 @@ impl System for Nowhere {
     fn identity(&self) -> String {
         "nowhere".into()
     }
-    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+    fn open(&self, _: &Env, _: &[Outlet]) -> Result<Opened, Fault> {
         Ok(Opened::Follower(Box::new(self.clone())))
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Sink, SinkPlan, System};
+use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Outlet, Sink, SinkPlan, System};
 use millpond_engine::source::{Arrival, Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond_engine::{
     Batch, Context, Draw, Ended, Env, Exit, Fault, Fires, Firing, KeyStep, Line, Operator, Record, Row, Run, Shipment,
@@ -168,7 +168,7 @@ impl System for Lines {
     fn identity(&self) -> String {
         format!("lines:{:p}", Arc::as_ptr(&self.0))
     }
-    fn open(&self, _: &Env, _: &[(u32, String)]) -> Result<Opened, Fault> {
+    fn open(&self, _: &Env, _: &[Outlet]) -> Result<Opened, Fault> {
         Ok(Opened::Follower(Box::new(self.clone())))
     }
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use millpond::log::Log;
-use millpond::{Flow, Job, Json, Pane, Tumbling, Untimed};
+use millpond::{Flow, Job, Json, Pane, Stream, Tumbling, Untimed};
 
 use flight::{Flight, Hour, Late};
 
@@ -56,8 +56,14 @@ fn draw(flow: &Flow<'_>, options: &Options) {
     let log = Log::at(flow.state_dir().join("log"));
     let departures =
         log.read::<Flight>(feed::TOPIC, Json).event_time(Flight::at).out_of_order(minutes(options.bound_min));
-    let (hours, late) = flow
-        .source("departures", departures)
+    let (hours, late) = by_hour(flow.source("departures", departures), options);
+    hours.sink("hours", log.write(results::HOURS, Json).key(|hour: &Hour| hour.origin.clone()));
+    late.sink("late", log.write(results::LATE, Json).key(|late: &Late| late.origin.clone()));
+}
+
+/// Final results per airport and hour, and the flights that came too late for theirs.
+fn by_hour<'s>(flights: Stream<'s, Flight>, options: &Options) -> (Stream<'s, Hour>, Stream<'s, Late>) {
+    let (hours, late) = flights
         .key_by(|flight| flight.origin.clone())
         .window(Tumbling::of(minutes(60)))
         .allowed_lateness(minutes(options.lateness_min))
@@ -70,8 +76,7 @@ fn draw(flow: &Flow<'_>, options: &Options) {
                 w.max(Flight::delay),
             )
         });
-    hours.map(hour).sink("hours", log.write(results::HOURS, Json).key(|hour: &Hour| hour.origin.clone()));
-    late.map(late_flight).sink("late", log.write(results::LATE, Json).key(|late: &Late| late.origin.clone()));
+    (hours.map(hour), late.map(late_flight))
 }
 
 fn hour(pane: Pane<String, (u64, u64, i64, Option<i64>)>) -> Hour {
@@ -85,5 +90,45 @@ fn late_flight(flight: Flight) -> Late {
         carrier: flight.carrier,
         origin: flight.origin,
         scheduled: flight.scheduled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond::Timestamp;
+
+    use super::*;
+
+    fn flight(scheduled: &str, delay: Option<i64>) -> (Timestamp, Flight) {
+        let flight = Flight {
+            scheduled: scheduled.to_owned(),
+            departed: delay.map(|_| "left".to_owned()),
+            carrier: "UA".to_owned(),
+            flight: 15,
+            tailnum: None,
+            origin: "EWR".to_owned(),
+            dest: "IAH".to_owned(),
+            miles: 1_400,
+            departure_delay_min: delay,
+            arrival_delay_min: delay,
+        };
+        (flight.at(), flight)
+    }
+
+    #[test]
+    fn an_hour_is_final_after_its_lateness_and_cancelled_flights_have_no_delay() {
+        let options = Options { departures: PathBuf::new(), bound_min: 0, lateness_min: 120, out: None };
+        let mut test = Job::test(move |flights| by_hour(flights, &options).0);
+        for (at, flight) in [flight("2013-01-01T10:15:00Z", Some(-2)), flight("2013-01-01T10:59:00Z", None)] {
+            test.push(at, flight);
+        }
+        let time = |text| Timestamp::parse(text).expect("a time");
+        test.watermark(time("2013-01-01T12:59:00Z"));
+        assert_eq!(test.output(), []);
+        test.watermark(time("2013-01-01T13:00:00Z"));
+        let hour = "2013-01-01T10:00:00Z".to_owned();
+        let origin = "EWR".to_owned();
+        let want = Hour { origin, hour, departures: 1, cancelled: 1, total_delay_min: -2, max_delay_min: Some(-2) };
+        assert_eq!(test.output(), [want]);
     }
 }

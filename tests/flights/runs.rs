@@ -18,7 +18,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
 /// `flights run --until-end` with quick checkpoints, on a state directory.
 pub(crate) fn flights(state: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(example("flights"));
-    command.args(["run", "--until-end", "--checkpoint-interval", "10ms", "--state"]).arg(state).args(more);
+    command.args(["run", "--until-end", "--state"]).arg(state).args(more).env("MILLPOND_CHECKPOINT_INTERVAL", "10ms");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
