@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use millpond::log::Log;
 use millpond::{Dice, Flow, Job, Json, Pane, Session, Sliding, Stdout, Stream, Timestamp, Untimed, generate};
 use serde::{Deserialize, Serialize};
 
@@ -48,8 +49,17 @@ fn main() -> ExitCode {
         .about("Temperatures of rooms: sliding minutes, sessions of activity, late readings")
         .without_arguments(["run", "--until-end"])
         .options::<Options>()
+        .after(|env, _, _| {
+            let (log, topic) = (env.state.join("log"), env.output(EVENTS));
+            eprintln!("Everything shown here is in topic {topic}; look at it again with");
+            eprintln!("  cargo run --release --example log -- --log {} read {topic}", log.display());
+            Ok(())
+        })
         .main(draw)
 }
+
+/// The topic of results.
+const EVENTS: &str = "sensor-events";
 
 /// The n-th reading of a sensor: a second apart, out of order by a few seconds, a pause now and then, and one in fifty very late.
 fn reading(seed: u64, sensor: u32, index: u64) -> Reading {
@@ -68,7 +78,9 @@ fn draw(flow: &Flow<'_>, options: &Options) {
         .count(options.readings)
         .event_time(|reading| Timestamp::from_secs(reading.at))
         .out_of_order(Duration::from_secs(5));
-    events(flow.source("readings", readings)).sink("events", Stdout::lines(Json));
+    let events = events(flow.source("readings", readings));
+    events.clone().sink("shown", Stdout::lines(Json));
+    events.sink("events", Log::at(flow.state_dir().join("log")).write(EVENTS, Json));
 }
 
 fn events(readings: Stream<'_, Reading>) -> Stream<'_, Event> {

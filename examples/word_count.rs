@@ -3,10 +3,12 @@
 //! `cargo run --release --example word_count` counts a poem that comes with it; `.. --example word_count -- run --until-end < FILE` counts
 //! a file. docs/word_count.md tells what to try.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use millpond::{Changes, File, Flow, Job, Json, Stdout, Stream, Untimed, stdin_lines};
+use millpond::log::{Log, Start};
+use millpond::{Changes, Env, Fault, File, Flow, Job, Json, Stream, Untimed, stdin_lines};
 
 /// The poem that is counted when nothing else is said.
 const POEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/poem.txt");
@@ -23,8 +25,12 @@ fn main() -> ExitCode {
         .about("Counts the words of standard input, or of a file")
         .without_arguments(["run", "--until-end", "--text", POEM])
         .options::<Options>()
+        .after(|env, _, _| show(env))
         .main(draw)
 }
+
+/// The topic of results: the newest record of each word is its count.
+const COUNTS: &str = "word-counts";
 
 fn draw(flow: &Flow<'_>, options: &Options) {
     let lines = match &options.text {
@@ -32,7 +38,7 @@ fn draw(flow: &Flow<'_>, options: &Options) {
         None => flow.source("lines", stdin_lines().no_event_time()),
     };
     // A count is never final, so what leaves are changes: an insert, then updates with the old count and the new, one a word and epoch.
-    counts(lines).sink("counts", Stdout::lines(Json));
+    counts(lines).sink("counts", Log::at(flow.state_dir().join("log")).write(COUNTS, Json).upsert());
 }
 
 fn counts(lines: Stream<'_, String>) -> Changes<'_, String, u64> {
@@ -42,6 +48,29 @@ fn counts(lines: Stream<'_, String>) -> Changes<'_, String, u64> {
 fn words(line: String) -> Vec<String> {
     let words = line.split(|c: char| !c.is_alphanumeric() && c != '\'');
     words.filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
+}
+
+/// The ten most frequent words, from what is committed.
+fn show(env: &Env) -> Result<(), Fault> {
+    let log = Log::at(env.state.join("log"));
+    let topic = env.output(COUNTS);
+    let mut newest = BTreeMap::new();
+    for partition in 0..log.topic(&topic)?.settings.partition_count() {
+        let mut reader = log.reader(&topic, partition, Start::Earliest)?;
+        while let Some(block) = reader.read_block(1 << 20)? {
+            for record in block.records() {
+                let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+                newest.insert(text(record.key), text(record.value).parse::<u64>().unwrap_or(0));
+            }
+        }
+    }
+    let mut words: Vec<_> = newest.into_iter().collect();
+    words.sort_by_key(|(word, count)| (std::cmp::Reverse(*count), word.clone()));
+    println!("\n{} words in topic {topic} of {}; the most frequent:", words.len(), log.dir().display());
+    for (word, count) in words.iter().take(10) {
+        println!("{count:>6}  {word}");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
