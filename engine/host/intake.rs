@@ -61,7 +61,13 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
             "records too far beyond their log's own time to move the watermark",
             &[("source", &self.uid)],
         );
+        let woken = local.shared.metrics.counter(
+            "millpond_idle_partitions_woken_total",
+            "partitions that were left behind as idle and then had records again",
+            &[("source", &self.uid)],
+        );
         let mut reading = Reading::<S> {
+            woken,
             node: self.node,
             uid: self.uid,
             pace: self.source.pace(),
@@ -140,6 +146,7 @@ struct Reading<S: Source> {
     activator: Activator,
     records: Counter,
     guarded: Counter,
+    woken: Counter,
 }
 
 impl<S: Source> Reading<S> {
@@ -243,6 +250,8 @@ impl<S: Source> Reading<S> {
         if count > 0 {
             slot.at_end = false;
             slot.silent_since = None;
+            // The others went on without it; what comes now may be late only because of that.
+            self.woken.add(u64::from(slot.saved.idle));
             slot.saved.idle = false;
         }
         if read == Read::Finished || slot.saved.end.is_some_and(|end| slot.saved.next >= end) {

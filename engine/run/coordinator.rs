@@ -60,6 +60,8 @@ pub(crate) struct Coordinator {
     prepared: VecDeque<(Manifest, u32)>,
     merging: bool,
     open_output: u64,
+    /// Bytes that are staged and not visible yet; only of jobs that deliver at least once.
+    unpublished: u64,
     dirty: bool,
     ends: usize,
     written: Counter,
@@ -103,6 +105,7 @@ impl Coordinator {
             prepared: VecDeque::new(),
             merging: false,
             open_output: 0,
+            unpublished: 0,
             dirty: false,
             ends: 0,
         }
@@ -113,6 +116,9 @@ impl Coordinator {
         let mut last_close = clock::instant();
         let heartbeat = self.interval.max(HEARTBEAT);
         loop {
+            if events.is_empty() {
+                self.publish()?;
+            }
             let now = clock::instant();
             let due = last_close + self.interval;
             if now >= due && !self.protocol.closing() {
@@ -158,8 +164,7 @@ impl Coordinator {
                 let (epoch, records) = (outgoing.epoch, outgoing.len() as u64);
                 if self.delivery == Delivery::AtLeastOnce && !self.routes.following.contains_key(&outgoing.sink) {
                     self.routes.decider.stage(&outgoing)?;
-                    self.routes.decider.publish()?;
-                    self.shared.give(outgoing.weight());
+                    self.unpublished += outgoing.weight();
                     self.written.add(records);
                 } else {
                     self.output.entry(epoch).or_default().push(outgoing);
@@ -193,6 +198,15 @@ impl Coordinator {
             }
             Event::Fault(fault) => Err(fault),
         }
+    }
+
+    /// At least once: what has been staged becomes visible, without waiting for its epoch.
+    fn publish(&mut self) -> Result<(), Fault> {
+        if self.unpublished > 0 {
+            self.routes.decider.publish()?;
+            self.shared.give(std::mem::take(&mut self.unpublished));
+        }
+        Ok(())
     }
 
     fn step(&mut self, input: Input) -> Result<Option<Ended>, Fault> {
@@ -267,6 +281,7 @@ impl Coordinator {
                 break prepared;
             }
         };
+        self.publish()?;
         let clock = clock::wall();
         let record = CommitRecord {
             job: self.job.0.clone(),
