@@ -254,7 +254,9 @@ impl<U: Data> Encode<U> for Encoding {
         for row in batch.rows.drain(..) {
             let value = |bytes: &mut Vec<u8>| encode_into(&row.value, bytes).map(|()| true);
             let pushed = out.push(row.at, |_| Ok(false), value, |_, _| 0);
-            pushed.map_err(|error| Fault::new(Exit::FixJob, "a result of the flow under test has no encoding").because(error))?;
+            pushed.map_err(|error| {
+                Fault::new(Exit::FixJob, "a result of the flow under test has no encoding").because(error)
+            })?;
         }
         Ok(())
     }

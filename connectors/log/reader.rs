@@ -343,13 +343,18 @@ impl Reader {
         if self.tail.is_none() {
             let topic = self.log.topic(&self.topic.name)?;
             if topic.id != self.topic.id {
-                return Err(LogError::NoSuchTopic { topic: topic.name, dir: self.log.dir().to_owned() });
+                return Err(self.gone());
             }
             self.tail = topic.writer.as_deref().map(|writer| self.log.tail(writer));
         }
         if let Some(tail) = &self.tail {
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-            self.ends = tail.ends((self.topic.id, self.partition))?;
+            let ends = tail.ends((self.topic.id, self.partition))?;
+            // Ends never go back; a writer that knows nothing of them has found the topic deleted.
+            if ends.end < self.ends.end {
+                return Err(self.gone());
+            }
+            self.ends = ends;
         }
         Ok(())
     }
@@ -360,10 +365,14 @@ impl Reader {
         Ok(if offset < self.ends.start {
             self.expired(offset)
         } else if !self.dir.exists() {
-            LogError::NoSuchTopic { topic: self.topic.name.clone(), dir: self.log.dir().to_owned() }
+            self.gone()
         } else {
             LogError::corrupt(&segment::path(&self.dir, offset), 0, "a segment with committed records is missing")
         })
+    }
+
+    fn gone(&self) -> LogError {
+        LogError::NoSuchTopic { topic: self.topic.name.clone(), dir: self.log.dir().to_owned() }
     }
 
     fn expired(&self, offset: u64) -> LogError {

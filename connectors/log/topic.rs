@@ -230,6 +230,7 @@ impl Topics {
         if target.exists() {
             return Err(LogError::TopicExists { topic: name.to_owned(), dir: self.log().to_owned() });
         }
+        self.remove_leftovers()?;
         let topic = Topic { name: name.to_owned(), id: random(), writer: None, settings };
         // Made whole under a name that is never read, then renamed: a topic is there with all its parts or not at all.
         let making = self.dir.join(format!("{ASIDE}-{:016x}", topic.id));
@@ -241,6 +242,17 @@ impl Topics {
         disk.rename(&making, &target)?;
         disk.sync_dir(&self.dir)?;
         Ok(topic)
+    }
+
+    /// Removes what was being made or deleted when its process ended; whoever does either holds the lock.
+    fn remove_leftovers(&self) -> Result<(), LogError> {
+        for entry in fs::read_dir(&self.dir).map_err(LogError::io("list", &self.dir))? {
+            let entry = entry.map_err(LogError::io("list", &self.dir))?;
+            if entry.file_name().to_string_lossy().starts_with(ASIDE) {
+                fs::remove_dir_all(entry.path()).map_err(LogError::io("remove", &entry.path()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes `writer` the topic's writer, unless it has another one.

@@ -146,9 +146,9 @@ impl<'s> Graph<'s> {
         let inputs = Vec::new();
         let node = self.add(Node { settings, role, kind, ..step_node(name.to_owned(), "", inputs) });
         self.sinks.borrow_mut().push(DrawnSink {
-        outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() },
-        system: sink.system(),
-    });
+            outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() },
+            system: sink.system(),
+        });
         *self.on_bad.borrow_mut() = OnBad::DeadLetter(node, Rc::new(sink));
     }
 

@@ -23,10 +23,10 @@ pub(super) fn draw<'s, T: Data>(
     let plan = sink.plan();
     let settings = vec![("to".to_owned(), format!("{} {}", plan.kind, plan.to))];
     let node = graph.add(Node { role: Role::Sink, settings, ..step_node(name.to_owned(), "sink", vec![from]) });
-    graph.sinks.borrow_mut().push(DrawnSink {
-        outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() },
-        system: sink.system(),
-    });
+    graph
+        .sinks
+        .borrow_mut()
+        .push(DrawnSink { outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() }, system: sink.system() });
     let name = name.to_owned();
     graph.lower_with(move |lowering| {
         let mut operator = OperatorBuilder::new(name, lowering.scope);
