@@ -192,12 +192,7 @@ fn a_torn_write_at_any_change_leaves_a_prefix_of_the_commits() {
 }
 
 #[test]
-fn a_kill_at_any_change_leaves_a_prefix_of_the_commits() {
-    at_every_change(Fault { arrived: 7, kind: ErrorKind::Other }, true, &[]);
-}
-
-#[test]
-fn a_loss_of_power_at_any_change_takes_nothing_back_that_a_reader_saw() {
+fn a_kill_or_a_loss_of_power_at_any_change_takes_nothing_back_that_a_reader_saw() {
     at_every_change(Fault { arrived: 7, kind: ErrorKind::Other }, true, &[0, 2]);
 }
 
