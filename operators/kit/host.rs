@@ -38,10 +38,10 @@ pub(super) struct Host<'a, O: Operator, F> {
     pub(super) told: Told<O::Out, O::Side>,
 }
 
+/// The groups whose `group * workers / COUNT` is this worker.
 fn groups(worker: usize, workers: usize) -> Range<u16> {
-    let mut owned = KeyGroup::all().filter(|group| group.worker(workers) == worker).map(|group| group.index() as u16);
-    let first = owned.next().expect("there are more groups than workers");
-    first..owned.last().unwrap_or(first) + 1
+    let first = |worker: usize| (worker * KeyGroup::COUNT).div_ceil(workers) as u16;
+    first(worker)..first(worker + 1)
 }
 
 impl<'a, O: Operator, F: Fn() -> O> Host<'a, O, F> {
@@ -72,7 +72,13 @@ impl<'a, O: Operator, F: Fn() -> O> Host<'a, O, F> {
         self.next.iter().map(|(_, promised)| *promised).min().unwrap_or(Timestamp::MAX)
     }
 
-    /// One thing happens; `false` when the log is at its end and everything has left.
+    /// Whether the log is at its end and everything has left.
+    pub(super) fn ended(&self) -> bool {
+        let ended = |worker: &Worker<O>| worker.sent.is_empty() && worker.watermark == Timestamp::MAX && worker.done;
+        self.workers.iter().all(ended)
+    }
+
+    /// One thing happens, if it can. Whether records were read, arrived or left.
     pub(super) fn step(&mut self, manner: Manner, dice: &mut Dice) -> bool {
         let worker = dice.below(self.workers.len() as u64) as usize;
         match dice.below(4) {
@@ -80,15 +86,16 @@ impl<'a, O: Operator, F: Fn() -> O> Host<'a, O, F> {
             2 => self.deliver(worker),
             _ => self.advance(worker, dice.below(manner.budget + 1) as usize, dice),
         }
-        let ended = |worker: &Worker<O>| worker.sent.is_empty() && worker.watermark == Timestamp::MAX && worker.done;
-        !self.workers.iter().all(ended)
     }
 
     /// Reads a batch of one partition and sends it on its way.
-    fn read(&mut self, manner: Manner, dice: &mut Dice) {
+    fn read(&mut self, manner: Manner, dice: &mut Dice) -> bool {
         let (merged, workers) = (self.merged(), self.workers.len());
         let partition = dice.below(self.next.len() as u64) as usize;
         let (next, promised) = &mut self.next[partition];
+        if *promised == Timestamp::MAX {
+            return false;
+        }
         let records = &self.log.0[partition];
         let batch = &records[*next..records.len().min(*next + 1 + dice.below(manner.batch) as usize)];
         *next += batch.len();
@@ -110,21 +117,26 @@ impl<'a, O: Operator, F: Fn() -> O> Host<'a, O, F> {
                 self.workers[worker].sent.push_back((merged, shipment));
             }
         }
+        true
     }
 
     /// A worker gets the next of its rows.
-    fn deliver(&mut self, worker: usize) {
-        let Some((_, mut shipment)) = self.workers[worker].sent.pop_front() else { return };
+    fn deliver(&mut self, worker: usize) -> bool {
+        let Some((_, mut shipment)) = self.workers[worker].sent.pop_front() else { return false };
         let mut cx = Context::new(false);
         self.workers[worker].operator.apply(&mut shipment, &mut cx);
         self.take(worker, cx);
+        true
     }
 
     /// A worker learns of a watermark that nothing on its way is below.
-    fn advance(&mut self, worker: usize, budget: usize, dice: &mut Dice) {
+    fn advance(&mut self, worker: usize, budget: usize, dice: &mut Dice) -> bool {
         let most = self.workers[worker].sent.iter().map(|(watermark, _)| *watermark).min().unwrap_or(Timestamp::MAX);
         let most = most.min(self.merged());
         let hosted = &mut self.workers[worker];
+        if hosted.done && hosted.watermark == most {
+            return false;
+        }
         let since = hosted.watermark.max(most.plus_micros(-100));
         // Until it has caught up with the source it may stand anywhere below.
         if most > hosted.watermark && (hosted.done || dice.below(3) == 0) {
@@ -135,6 +147,7 @@ impl<'a, O: Operator, F: Fn() -> O> Host<'a, O, F> {
         let firing = hosted.operator.advance(hosted.watermark, budget, &mut cx);
         assert!(budget > 0 || cx.emitted() == 0, "emitted without a budget");
         assert!(cx.emitted() <= budget + 8, "emitted {} on a budget of {budget}", cx.emitted());
+        let happened = cx.emitted() > 0;
         self.take(worker, cx);
         let hosted = &mut self.workers[worker];
         hosted.done = firing == Firing::Done;
@@ -142,6 +155,7 @@ impl<'a, O: Operator, F: Fn() -> O> Host<'a, O, F> {
             let promise = hosted.operator.output_watermark(hosted.watermark);
             hosted.promised = hosted.promised.max(promise);
         }
+        happened
     }
 
     fn take(&mut self, worker: usize, mut cx: Context<O::Out, O::Side>) {

@@ -19,14 +19,14 @@ pub(crate) struct Read<K, T> {
 pub(crate) struct Log<K, T>(pub(crate) Vec<Vec<Read<K, T>>>);
 
 impl<K, T> Log<K, T> {
-    /// One to four partitions of up to 60 records each. Event time goes on by a few microseconds a record, from `start`; records
+    /// One to three partitions of up to 30 records each. Event time goes on by a few microseconds a record, from `start`; records
     /// come up to `bound` out of order, some further back, a few far ahead.
     pub(crate) fn roll(dice: &mut Dice, start: i64, bound: i64, mut make: impl FnMut(&mut Dice) -> (K, T)) -> Self {
-        let partitions = 1 + dice.below(4) as u32;
+        let partitions = 1 + dice.below(3) as u32;
         let of = |partition: u32| {
             let (mut now, mut newest) = (start.saturating_add(dice.between(0, 30)), i64::MIN);
             let pace = dice.between(1, 6);
-            let count = dice.below(61);
+            let count = dice.below(31);
             let read = |offset| {
                 now = now.saturating_add(dice.between(0, pace));
                 let back = match dice.below(20) {

@@ -121,8 +121,8 @@ pub(crate) fn run<O: Operator>(
     let mut dice = Dice::new(seed ^ 0x5eed);
     let mut host = host::Host::new(output, make, log, manner.workers, &mut dice);
     let mut epochs = 0;
-    while host.step(manner, &mut dice) {
-        if dice.below(manner.close) == 0 {
+    while !host.ended() {
+        if host.step(manner, &mut dice) && dice.below(manner.close) == 0 {
             host.close();
             epochs += 1;
             if manner.restore > 0 && epochs % manner.restore == 0 {

@@ -23,10 +23,11 @@ use super::rules::Rules;
 use crate::aggregate::{Aggregate, Logged};
 use crate::windows::{Admit, Aligned, Span, Windows};
 
-/// The tags of the three tables in a checkpoint.
+/// The tags of the tables in a checkpoint.
 const SLICES: u8 = 0;
 const APART: u8 = 1;
 const MERGED: u8 = 2;
+const LAST: u8 = 3;
 
 #[derive(Debug)]
 pub(super) struct Overlapping<K: Key, T, A: Aggregate<T>> {
@@ -40,8 +41,8 @@ pub(super) struct Overlapping<K: Key, T, A: Aggregate<T>> {
     slices: Panes<K, A::Partial>,
     /// Rows that are late for some of their windows.
     apart: Ends<K, A::Partial>,
-    /// Windows that are leaving, by their number.
-    merged: Panes<K, A::Partial>,
+    /// Windows that are leaving.
+    merged: Merged<K, A::Partial>,
     leaving: Leaving<K>,
     /// The slice of the row before, and the end of the oldest of its windows.
     slice: Span,
@@ -60,7 +61,7 @@ impl<K: Key, T: Data, A: Aggregate<T>> Overlapping<K, T, A> {
             watermark: Timestamp::MIN,
             slices: Panes::new(SLICES),
             apart: Ends::new(APART),
-            merged: Panes::new(MERGED),
+            merged: Merged { size: layout.size(), whole: Panes::new(MERGED), last: Panes::new(LAST) },
             leaving: Leaving::new(rules.order),
             slice: Span { start: Timestamp::MAX, end: Timestamp::MAX },
             oldest: Timestamp::MAX,
@@ -108,105 +109,97 @@ impl<K: Key, T: Data, A: Aggregate<T>> Overlapping<K, T, A> {
         self.layout.windows(Timestamp::from_micros(slice))
     }
 
-    /// Merges the windows that end at `end` (one, except where they are cut at the end of time) and lets slices go that it was the last for.
+    /// Merges the windows that end at `end` (one, except where they are cut at the end of time), and lets go the slices it was the
+    /// last for.
     fn merge(&mut self, end: Timestamp) {
         self.leaving.forget();
         let slices: Vec<i64> = self.slices.windows().take_while(|start| *start < end.micros()).collect();
+        let mut windows = Vec::new();
         for slice in slices {
-            let windows: Vec<i64> = if end == Timestamp::MAX {
-                self.windows_of(slice).filter(|window| window.end == end).map(|window| self.number(window)).collect()
+            let at = Timestamp::from_micros(slice);
+            if end == Timestamp::MAX {
+                windows.clear();
+                windows.extend(self.layout.windows(at).filter(|window| window.end == end));
             } else {
-                let window = Span { start: end.plus_micros(-self.layout.size()), end };
-                let contains = window.contains(Timestamp::from_micros(slice));
-                contains.then(|| self.number(window)).into_iter().collect()
-            };
-            let newest = self.layout.newest(Timestamp::from_micros(slice)).expect("windows that overlap leave no gap");
+                let window = self.merged.ending(end);
+                windows.clear();
+                windows.extend(window.contains(at).then_some(window));
+            }
+            let newest = self.layout.newest(at).expect("windows that overlap leave no gap");
             let Overlapping { slices, merged, merged_to, aggregate, .. } = self;
-            let Some((last, others)) = windows.split_last() else { continue };
             let waits = |hash| end > merged_to.get(hash);
+            let Some((last, others)) = windows.split_last() else { continue };
             for window in others {
                 slices.for_each(slice, |key, hash, partial| {
                     if waits(hash) {
-                        put(merged, *window, hash, key.clone(), partial.clone(), aggregate);
+                        merged.put(*window, hash, key.clone(), partial.clone(), aggregate);
                     }
                 });
             }
             if newest.end <= end {
                 slices.drain(slice, usize::MAX, |key, hash, partial| {
                     if waits(hash) {
-                        put(merged, *last, hash, key, partial, aggregate);
+                        merged.put(*last, hash, key, partial, aggregate);
                     }
                 });
             } else {
                 slices.for_each(slice, |key, hash, partial| {
                     if waits(hash) {
-                        put(merged, *last, hash, key.clone(), partial.clone(), aggregate);
+                        merged.put(*last, hash, key.clone(), partial.clone(), aggregate);
                     }
                 });
             }
         }
-        let numbers = Numbers::of(&self.layout);
         let Overlapping { apart, merged, aggregate, .. } = self;
-        apart
-            .take(end, |window, key, hash, partial| put(merged, numbers.number(window), hash, key, partial, aggregate));
+        apart.take(end, |window, key, hash, partial| merged.put(window, hash, key, partial, aggregate));
         self.merged_to.advance(end);
     }
-
-    fn number(&self, window: Span) -> i64 {
-        Numbers::of(&self.layout).number(window)
-    }
 }
 
-/// Adds to what a window has of a key.
-#[inline]
-fn put<K: Key, T, A: Aggregate<T>>(
-    merged: &mut Panes<K, A::Partial>,
-    window: i64,
-    hash: u64,
-    key: K,
-    partial: A::Partial,
-    aggregate: &A,
-) {
-    let partial = Cell::new(Some(partial));
-    let first = || partial.take().expect("a value is made once");
-    merged.upsert(window, hash, key, first, |whole| {
-        if let Some(partial) = partial.take() {
-            aggregate.merge(whole, partial);
-        }
-    });
-}
-
-/// Windows by number, in the order of their ends: neither start nor end would do, since several are cut at either end of time.
-#[derive(Clone, Copy)]
-struct Numbers {
+/// Windows that have been merged and leave, in the order of their ends. Those that are cut at the end of time share one, those cut at
+/// its beginning share a start: hence two tables.
+#[derive(Debug)]
+struct Merged<K, P> {
     size: i64,
-    slide: i64,
-    offset: i64,
+    /// By end.
+    whole: Panes<K, P>,
+    /// Those that end with time, by start.
+    last: Panes<K, P>,
 }
 
-impl Numbers {
-    fn of(layout: &Aligned) -> Self {
-        Numbers { size: layout.size(), slide: layout.slide(), offset: layout.offset() }
+impl<K: Key, P: Data> Merged<K, P> {
+    /// The window that ends at `end`, before the end of time.
+    fn ending(&self, end: Timestamp) -> Span {
+        Span { start: end.plus_micros(-self.size), end }
     }
 
-    fn number(self, window: Span) -> i64 {
-        let start = if window.end < Timestamp::MAX {
-            i128::from(window.end.micros()) - i128::from(self.size)
-        } else {
-            i128::from(window.start.micros())
-        };
-        saturated((start - i128::from(self.offset)).div_euclid(i128::from(self.slide)))
+    /// The window to leave first.
+    fn first(&self) -> Option<Span> {
+        let whole = self.whole.first_window().map(|end| self.ending(Timestamp::from_micros(end)));
+        let last =
+            || self.last.first_window().map(|start| Span { start: Timestamp::from_micros(start), end: Timestamp::MAX });
+        whole.or_else(last)
     }
 
-    fn window(self, number: i64) -> Span {
-        let start = i128::from(number) * i128::from(self.slide) + i128::from(self.offset);
-        let end = saturated(start + i128::from(self.size));
-        Span { start: Timestamp::from_micros(saturated(start)), end: Timestamp::from_micros(end) }
+    fn table(&mut self, window: Span) -> (&mut Panes<K, P>, i64) {
+        match window.end {
+            Timestamp::MAX => (&mut self.last, window.start.micros()),
+            end => (&mut self.whole, end.micros()),
+        }
     }
-}
 
-fn saturated(number: i128) -> i64 {
-    i64::try_from(number).unwrap_or(if number < 0 { i64::MIN } else { i64::MAX })
+    /// Adds to what a window has of a key.
+    #[inline]
+    fn put<T, A: Aggregate<T, Partial = P>>(&mut self, window: Span, hash: u64, key: K, partial: P, aggregate: &A) {
+        let partial = Cell::new(Some(partial));
+        let first = || partial.take().expect("a value is made once");
+        let (table, name) = self.table(window);
+        table.upsert(name, hash, key, first, |whole| {
+            if let Some(partial) = partial.take() {
+                aggregate.merge(whole, partial);
+            }
+        });
+    }
 }
 
 impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
@@ -244,22 +237,21 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
     fn advance(&mut self, watermark: Timestamp, budget: usize, cx: &mut Context<Self::Out, T>) -> Firing {
         self.watermark = self.watermark.max(watermark);
         let closed = self.rules.closed(watermark);
-        let numbers = Numbers::of(&self.layout);
         let mut left = budget;
         loop {
             // After a crash windows of some key groups may be half gone, ahead of what is due now: all leave in the order of their ends.
-            let leaves = self.merged.first_window().map(|number| (number, numbers.window(number)));
-            let leaves = leaves.filter(|(_, window)| window.end <= closed);
+            let leaves = self.merged.first().filter(|window| window.end <= closed);
             let due = self.next_end().filter(|end| *end <= closed);
-            let merge = due.filter(|end| leaves.is_none_or(|(_, window)| *end < window.end));
+            let merge = due.filter(|end| leaves.is_none_or(|window| *end < window.end));
             if left == 0 && (merge.is_some() || leaves.is_some()) {
                 return Firing::More;
             }
             if let Some(end) = merge {
                 self.merge(end);
-            } else if let Some((number, window)) = leaves {
+            } else if let Some(window) = leaves {
                 let aggregate = &self.aggregate;
-                self.leaving.drain(&mut self.merged, number, left, |key, hash, partial| {
+                let (table, name) = self.merged.table(window);
+                self.leaving.drain(table, name, left, |key, hash, partial| {
                     left -= 1;
                     pane::emit(cx, window, 0, hash, key, aggregate.finish(partial));
                 });
@@ -278,7 +270,8 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
     fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
         self.slices.snapshot(section)?;
         self.apart.panes.snapshot(section)?;
-        self.merged.snapshot(section)
+        self.merged.whole.snapshot(section)?;
+        self.merged.last.snapshot(section)
     }
 
     fn fired(&self, groups: Range<u16>) -> Fires {
@@ -287,8 +280,9 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
 
     fn restore(&mut self, entry: Entry<'_>) -> Result<(), CodecError> {
         let value = entry.value.unwrap_or_default();
-        let handles: &mut [&mut dyn Handle] = &mut [&mut self.slices, &mut self.apart.panes, &mut self.merged];
-        restore_entry(handles, entry.group, entry.key, value)
+        let Merged { whole, last, .. } = &mut self.merged;
+        let handles: [&mut dyn Handle; 4] = [&mut self.slices, &mut self.apart.panes, whole, last];
+        restore_entry(&mut { handles }, entry.group, entry.key, value)
     }
 
     fn restore_fired(&mut self, groups: Range<u16>, fires: &Fires) {
