@@ -4,6 +4,7 @@
 
 mod model;
 mod runs;
+mod trial;
 
 mod answers;
 mod delivery;
