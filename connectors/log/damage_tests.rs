@@ -260,3 +260,23 @@ fn files_of_a_newer_release_are_told_from_damaged_ones() {
         bytes[28..32].copy_from_slice(&crc.to_le_bytes());
     });
 }
+
+#[test]
+fn a_writer_whose_commit_log_is_gone_is_refused_and_its_topics_stay_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path()).unwrap();
+    log.create_topic("clicks", Settings::partitions(1)).unwrap();
+    let mut writer = log.writer("feeder").unwrap();
+    let claim = writer.claim("clicks").unwrap();
+    writer.append(claim, 0, &Record::new(Timestamp::EPOCH, b"kept")).unwrap();
+    writer.commit(1, b"").unwrap();
+    drop(writer);
+    let commits = dir.path().join("writers/feeder/commits.log");
+    let aside = dir.path().join("aside");
+    std::fs::rename(&commits, &aside).unwrap();
+    let Err(error) = log.writer("feeder") else { panic!("it is refused") };
+    assert!(matches!(&error, LogError::Corrupt { file, .. } if *file == commits), "{error}");
+    std::fs::rename(&aside, &commits).unwrap();
+    drop(log.writer("feeder").unwrap());
+    assert_eq!(log.offsets("clicks").unwrap(), [0..1], "nothing was cut");
+}

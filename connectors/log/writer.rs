@@ -73,9 +73,15 @@ impl Writer {
         }
         lock::check_local(&dir)?;
         let lock = Lock::take(&dir, name)?;
-        let mut found = Found::read(&dir)?;
         let owned: Vec<Topic> =
             log.topics()?.into_iter().filter(|topic| topic.writer.as_deref() == Some(name)).collect();
+        let commits = dir.join(super::commits::FILE);
+        if !owned.is_empty() && !commits.exists() {
+            // A writer makes its commit log before it claims a topic. Without it every end would be nothing, and recovery would cut
+            // the topics to that.
+            return Err(LogError::corrupt(&commits, 0, "it is gone, and topics that this writer wrote are not"));
+        }
+        let mut found = Found::read(&dir)?;
         found.keep(|id| owned.iter().any(|topic| topic.id == id));
         let mut topics = Vec::new();
         for topic in owned {
