@@ -11,6 +11,10 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(test)]
+mod broken_tests;
+#[cfg(test)]
+mod model_tests;
 mod record;
 
 pub use record::{CommitRecord, RecordError};
