@@ -158,7 +158,8 @@ impl Partition {
     pub(super) fn complete_segments(&self) -> Result<Vec<(u64, u64)>, LogError> {
         let bases = segment::list(&self.dir)?;
         let upto = bases.iter().position(|base| *base == self.ends.segment).unwrap_or(0);
-        Ok(bases[..=upto.min(bases.len().saturating_sub(1))].windows(2).map(|pair| (pair[0], pair[1])).collect())
+        let upto = bases.get(..=upto).unwrap_or_default();
+        Ok(upto.windows(2).map(|pair| (pair[0], pair[1])).collect())
     }
 
     /// Removes the segments that lie wholly before `ends.start`.

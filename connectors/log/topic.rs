@@ -196,7 +196,17 @@ impl Topics {
     pub(super) fn load(&self, name: &str) -> Result<Topic, LogError> {
         check_name("topic", name, false)?;
         let path = self.dir.join(name).join(FILE);
-        match fs::read(&path) {
+        let mut read = fs::read(&path);
+        let missing = |read: &io::Result<_>| matches!(read, Err(error) if error.kind() == io::ErrorKind::NotFound);
+        if missing(&read) && self.dir.join(name).exists() {
+            // Topics come and go as whole directories, so that one without settings is damaged, unless it came just now. Taken for no
+            // topic, its ends would be forgotten, and its records cut off with them.
+            read = fs::read(&path);
+            if missing(&read) && self.dir.join(name).exists() {
+                return Err(LogError::corrupt(&path, 0, "the topic's settings are missing"));
+            }
+        }
+        match read {
             Ok(json) => Topic::decode(name, &path, &json),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(LogError::NoSuchTopic { topic: name.to_owned(), dir: self.log().to_owned() })
