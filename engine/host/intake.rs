@@ -378,6 +378,8 @@ impl<S: Source> Reading<S> {
                 slot.saved.idle = true;
                 changed = true;
                 self.local.shared.lanes.publish(slot.lane, slot.saved.watermark, slot.saved.next, Standing::Idle);
+                // Those that fell silent before may follow further now.
+                self.local.shared.wake();
             } else {
                 let rest = after - silent;
                 next_look = Some(next_look.map_or(rest, |least: std::time::Duration| least.min(rest)));

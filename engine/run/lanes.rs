@@ -104,9 +104,13 @@ impl Lanes {
         reading.map(Lane::watermark).min().unwrap_or(Timestamp::MAX)
     }
 
-    /// The watermark an idle lane follows: the least of all that are not idle.
+    /// The watermark an idle lane follows: the least of all that are not idle, or, when none holds it any more, the greatest, so that it
+    /// does not depend on which lane fell silent first. Never the final one: only a source's own end sends that.
     pub(crate) fn followed(&self) -> Option<Timestamp> {
-        self.lanes.iter().filter(|lane| lane.standing() != Standing::Idle).map(Lane::watermark).min()
+        let open = || self.lanes.iter().filter(|lane| lane.watermark() != Timestamp::MAX);
+        let active = open().filter(|lane| lane.standing() != Standing::Idle).map(Lane::watermark).min();
+        // A lane may finish between two looks at it.
+        active.or_else(|| open().map(Lane::watermark).max()).map(|watermark| watermark.min(Timestamp::LAST))
     }
 
     /// Whether a lane may read on. When not, its reader is woken once the others have caught up.
@@ -146,6 +150,18 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_all_are_idle_the_greatest_watermark_counts_and_a_finished_lane_is_not_followed() {
+        let second = |n| Timestamp::from_secs(n);
+        let lane = |p| Lane::new("in", p, second(i64::from(p)), 0, 0, false);
+        let lanes = Lanes::new(vec![lane(0), lane(1), lane(2)], std::time::Duration::from_secs(10));
+        lanes.publish(2, Timestamp::MAX, 1, Standing::Finished);
+        lanes.publish(1, second(1), 0, Standing::Idle);
+        assert_eq!(lanes.followed(), Some(second(0)));
+        lanes.publish(0, second(0), 0, Standing::Idle);
+        assert_eq!(lanes.followed(), Some(second(1)));
+    }
 
     #[test]
     fn a_lane_far_ahead_waits_for_the_least_and_not_for_one_at_its_end() {
