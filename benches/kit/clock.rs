@@ -3,9 +3,9 @@
 //! Processor time counts every thread, so that what the engine does beside its worker (writing checkpoints, committing) is in the price.
 //! It is what one worker is judged by, since another program on the machine hardly changes it; two workers are judged by wall time.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::time::{ClockId, clock_gettime};
+use cpu_time::ProcessTime;
 
 /// Seconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,16 +14,11 @@ pub(crate) struct Spent {
     pub(crate) wall: f64,
 }
 
-fn processor(clock: ClockId) -> Duration {
-    Duration::try_from(clock_gettime(clock)).expect("processor time is not negative")
-}
-
 /// Does `work` and says what it took.
 pub(crate) fn timed<R>(work: impl FnOnce() -> R) -> (R, Spent) {
-    let (wall, cpu) = (Instant::now(), processor(ClockId::ProcessCPUTime));
+    let (wall, cpu) = (Instant::now(), ProcessTime::now());
     let result = work();
-    let cpu = processor(ClockId::ProcessCPUTime).saturating_sub(cpu);
-    (result, Spent { cpu: cpu.as_secs_f64(), wall: wall.elapsed().as_secs_f64() })
+    (result, Spent { cpu: cpu.elapsed().as_secs_f64(), wall: wall.elapsed().as_secs_f64() })
 }
 
 /// Does `work` on a thread of its own, as the engine does: the allocator treats the main thread better.
