@@ -171,6 +171,12 @@ fn be_the_job() {
     let modes = [Delivery::ExactlyOnce, Delivery::AtLeastOnce, Delivery::AtMostOnce];
     let mode = modes.into_iter().find(|known| known.name() == mode).unwrap();
     let ended = job().delivery(mode).run(run(Path::new(state)), |flow| draw(flow, u64::MAX));
-    let exit = ended.map_or_else(|fault| fault.exit(), |_| Exit::Finished);
+    let exit = ended.map_or_else(
+        |fault| {
+            eprintln!("error: {fault}\nhelp: {}", fault.exit().advice());
+            fault.exit()
+        },
+        |_| Exit::Finished,
+    );
     std::process::exit(exit.code().into());
 }

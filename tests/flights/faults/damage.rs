@@ -107,7 +107,6 @@ impl Stopped {
                 match self.with(file, *damage) {
                     Outcome::Refused(fault) => {
                         let said = fault.to_string();
-                        println!("{damage:?} of {}: {said}", file.display());
                         assert_eq!(fault.exit(), exit, "{damage:?} of {}: {said}", file.display());
                         let name = file.file_name().unwrap().to_str().unwrap();
                         assert!(said.contains(name) || said.contains(file.to_str().unwrap()), "{damage:?}: {said}");
