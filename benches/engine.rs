@@ -39,7 +39,9 @@ fn main() {
     });
     let (u64s, strings) = (by_hand::<u64, hand::Tumbling<_>>, by_hand::<String, hand::Tumbling<_>>);
     bench(&input, "tumbling-u64", Some(1.25), Some(0.75), u64s, move |visits, tally| tumbling::<u64>(visits, tally));
-    bench(&input, "tumbling-string", Some(1.4), Some(0.9), strings, move |visits, tally| tumbling::<String>(visits, tally));
+    bench(&input, "tumbling-string", Some(1.4), Some(0.9), strings, move |visits, tally| {
+        tumbling::<String>(visits, tally)
+    });
     bench(&input, "sliding", Some(0.9), None, by_hand::<u64, hand::Sliding<_>>, move |visits, tally| {
         let windows = Sliding::of(minute).every(Duration::from_secs(10));
         let users = visits.key_by(|visit: &Visit<u64>| visit.key);

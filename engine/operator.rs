@@ -102,6 +102,12 @@ impl<O, S> Context<O, S> {
         }
     }
 
+    /// Makes room for so many records more: what was emitted leaves with the memory it lies in, so that it would grow from nothing
+    /// again and again.
+    pub fn reserve(&mut self, records: usize) {
+        self.out.rows.reserve(records);
+    }
+
     /// Sends a late record aside and counts it.
     pub fn late(&mut self, record: Record<S>, position: Option<Position>) {
         self.late += 1;

@@ -150,7 +150,12 @@ fn parse_rfc3339(text: &str) -> Option<i64> {
     let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
     let (hour, minute, second) = (digits(11, 13)?, digits(14, 16)?, digits(17, 19)?);
     at(4, b"-").and(at(7, b"-")).and(at(10, b"Tt ")).and(at(13, b":")).and(at(16, b":"))?;
-    if !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+    if !(1..=12).contains(&month)
+        || !(1..=days_in_month(year, month)).contains(&day)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     let mut rest = &bytes[19..];
@@ -209,7 +214,9 @@ mod tests {
 
     #[test]
     fn times_read_back_as_written() {
-        for text in ["2013-01-01T10:15:00Z", "1969-12-31T23:59:59.500Z", "2000-02-29T00:00:00Z", "0001-01-01T00:00:00.000001Z"] {
+        for text in
+            ["2013-01-01T10:15:00Z", "1969-12-31T23:59:59.500Z", "2000-02-29T00:00:00Z", "0001-01-01T00:00:00.000001Z"]
+        {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Timestamp::parse("2013-01-01T12:15:00+02:00"), Timestamp::parse("2013-01-01T10:15:00Z"));

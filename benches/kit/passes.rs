@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use millpond::engine::source::{Arrival, Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker};
+use millpond::engine::source::{
+    Arrival, Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker,
+};
 use millpond::{Env, Fault, Timestamp, Untimed};
 
 use super::load::{Load, Raw, SPAN, User, Visit};

@@ -14,7 +14,9 @@ impl Ratios {
         let median = median(&self.0);
         println!("ratio {name} {median:.2}");
         let rounds: Vec<_> = self.0.iter().map(|ratio| format!("{ratio:.2}")).collect();
-        let goal = goal.map_or_else(String::new, |goal| format!(", goal {goal}: {}", if median <= goal { "met" } else { "missed" }));
+        let goal = goal.map_or_else(String::new, |goal| {
+            format!(", goal {goal}: {}", if median <= goal { "met" } else { "missed" })
+        });
         println!("#   {name}: rounds {}{goal}", rounds.join(" "));
     }
 }

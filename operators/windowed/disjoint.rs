@@ -102,6 +102,7 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Disjoint<K, T, A> {
                 return Firing::More;
             }
             let aggregate = &self.aggregate;
+            cx.reserve(left.min(self.panes.len()));
             self.leaving.drain(&mut self.panes, start, left, |key, hash, partial| {
                 left -= 1;
                 pane::emit(cx, window, 0, hash, key, aggregate.finish(partial));

@@ -251,6 +251,7 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
             } else if let Some(window) = leaves {
                 let aggregate = &self.aggregate;
                 let (table, name) = self.merged.table(window);
+                cx.reserve(left.min(table.len()));
                 self.leaving.drain(table, name, left, |key, hash, partial| {
                     left -= 1;
                     pane::emit(cx, window, 0, hash, key, aggregate.finish(partial));

@@ -21,6 +21,7 @@ use crate::windows::{Assign, Lateness, Session, Sliding, Tumbling};
 
 const KEYS: u64 = 100_000;
 const BATCH: usize = 2_048;
+const ROUNDS: usize = 7;
 const PARTITIONS: usize = 4;
 const SECOND: i64 = 1_000_000;
 const BOUND: i64 = 5 * SECOND;
@@ -69,10 +70,12 @@ impl Load {
     }
 }
 
-/// Nanoseconds a record, and panes with a checksum.
-#[derive(Clone, Copy, Debug)]
+/// What each batch took, and panes with a checksum.
+#[derive(Debug)]
 struct Cost {
-    ns: f64,
+    batches: Vec<Duration>,
+    /// Of which was firing.
+    firing: Vec<Duration>,
     panes: u64,
     sum: u64,
 }
@@ -83,7 +86,7 @@ fn hosted<K: Key, O: Operator<Key = K, In = u64, Out = Pane<K, (u64, u64)>>>(
     a_minute: u64,
     key: impl Fn(u64) -> K,
 ) -> Cost {
-    let (mut load, mut spent, mut panes, mut sum) = (Load::new(a_minute), Duration::ZERO, 0, 0);
+    let (mut load, mut batches, mut firing, mut panes, mut sum) = (Load::new(a_minute), Vec::new(), Vec::new(), 0, 0);
     let mut cx = Context::new(false);
     while load.read < records {
         let clicks = load.batch(&key);
@@ -98,22 +101,24 @@ fn hosted<K: Key, O: Operator<Key = K, In = u64, Out = Pane<K, (u64, u64)>>>(
         let watermark = if load.read < records { Timestamp::from_micros(load.watermark()) } else { Timestamp::MAX };
         let start = Instant::now();
         operator.apply(&mut shipment, &mut cx);
+        let fires = Instant::now();
         loop {
-            let firing = operator.advance(watermark, BATCH, &mut cx);
+            let more = operator.advance(watermark, BATCH, &mut cx);
             let (out, _) = cx.take();
             panes += out.len() as u64;
             sum += out.iter().map(|record| record.value.value.0 * 31 + record.value.value.1).sum::<u64>();
             drop(black_box(out));
-            if firing == Firing::Done {
+            if more == Firing::Done {
                 break;
             }
         }
-        spent += start.elapsed();
+        batches.push(start.elapsed());
+        firing.push(fires.elapsed());
     }
-    Cost { ns: spent.as_nanos() as f64 / records as f64, panes, sum }
+    Cost { batches, firing, panes, sum }
 }
 
-/// A map for each window, by start; `windows` names those of a time.
+/// A map for each window, by start.
 fn by_hand<K: Key + std::hash::Hash>(
     records: u64,
     a_minute: u64,
@@ -121,7 +126,7 @@ fn by_hand<K: Key + std::hash::Hash>(
     size: i64,
     slide: i64,
 ) -> Cost {
-    let (mut load, mut spent, mut panes, mut sum) = (Load::new(a_minute), Duration::ZERO, 0, 0);
+    let (mut load, mut batches, mut firing, mut panes, mut sum) = (Load::new(a_minute), Vec::new(), Vec::new(), 0, 0);
     let mut windows: BTreeMap<i64, Map<K, (u64, u64)>> = BTreeMap::new();
     let mut out: Vec<(K, i64, (u64, u64))> = Vec::new();
     while load.read < records {
@@ -144,6 +149,7 @@ fn by_hand<K: Key + std::hash::Hash>(
                 *kept = (kept.0 + 1, kept.1.max(click.dwell));
             }
         }
+        let fires = Instant::now();
         while let Some(first) = windows.first_entry() {
             let window = *first.key();
             if window + size > watermark {
@@ -154,14 +160,15 @@ fn by_hand<K: Key + std::hash::Hash>(
             sum += out.iter().map(|(_, _, value)| value.0 * 31 + value.1).sum::<u64>();
             black_box(&mut out).clear();
         }
-        spent += start.elapsed();
+        batches.push(start.elapsed());
+        firing.push(fires.elapsed());
     }
-    Cost { ns: spent.as_nanos() as f64 / records as f64, panes, sum }
+    Cost { batches, firing, panes, sum }
 }
 
 /// A session or more for each key, and a look at all keys whenever a second of watermark has passed.
 fn sessions_by_hand<K: Key + std::hash::Hash>(records: u64, a_minute: u64, key: impl Fn(u64) -> K, gap: i64) -> Cost {
-    let (mut load, mut spent, mut panes, mut sum) = (Load::new(a_minute), Duration::ZERO, 0, 0);
+    let (mut load, mut batches, mut firing, mut panes, mut sum) = (Load::new(a_minute), Vec::new(), Vec::new(), 0, 0);
     let mut open: Map<K, Vec<(i64, i64, u64, u64)>> = Map::default();
     let (mut looked, mut out) = (i64::MIN, Vec::new());
     while load.read < records {
@@ -184,6 +191,7 @@ fn sessions_by_hand<K: Key + std::hash::Hash>(records: u64, a_minute: u64, key: 
             });
             sessions.push(whole);
         }
+        let fires = Instant::now();
         if watermark.saturating_sub(looked) >= SECOND {
             looked = watermark;
             open.retain(|key, sessions| {
@@ -199,9 +207,10 @@ fn sessions_by_hand<K: Key + std::hash::Hash>(records: u64, a_minute: u64, key: 
             sum += out.iter().map(|(_, session)| session.2 * 31 + session.3).sum::<u64>();
             black_box(&mut out).clear();
         }
-        spent += start.elapsed();
+        batches.push(start.elapsed());
+        firing.push(fires.elapsed());
     }
-    Cost { ns: spent.as_nanos() as f64 / records as f64, panes, sum }
+    Cost { batches, firing, panes, sum }
 }
 
 fn rules<K>() -> Rules<K> {
@@ -213,61 +222,82 @@ fn count_and_max() -> impl Aggregate<u64, Output = (u64, u64)> {
     (w.count(), w.max(|dwell| *dwell))
 }
 
-/// Three rounds of each in turn; the median of the ratios.
-fn compare(name: &str, mut hosted: impl FnMut() -> Cost, mut hand: impl FnMut() -> Cost) {
-    let mut ratios: Vec<(f64, f64, f64)> = (0..3)
-        .map(|_| {
-            let (hand, hosted) = (hand(), hosted());
-            assert_eq!((hosted.panes, hosted.sum), (hand.panes, hand.sum), "{name}");
-            (hosted.ns / hand.ns, hosted.ns, hand.ns)
-        })
-        .collect();
-    ratios.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (ratio, hosted, hand) = ratios[1];
-    println!("{name}: {hosted:.1} ns a record, by hand {hand:.1}, ratio {ratio:.2}");
+/// Rounds of each in turn. The machine may be busy, and every round does the same: of each batch the quickest counts.
+fn compare(name: &str, hosted: impl Fn() -> Cost, hand: impl Fn() -> Cost) {
+    let quickest = |best: &mut Cost, cost: Cost| {
+        assert_eq!((best.panes, best.sum), (cost.panes, cost.sum), "{name}");
+        best.batches.iter_mut().zip(cost.batches).for_each(|(best, took)| *best = took.min(*best));
+        best.firing.iter_mut().zip(cost.firing).for_each(|(best, took)| *best = took.min(*best));
+    };
+    let (mut by_hand, mut operator) = (hand(), hosted());
+    for _ in 1..ROUNDS {
+        quickest(&mut by_hand, hand());
+        quickest(&mut operator, hosted());
+    }
+    assert_eq!((operator.panes, operator.sum), (by_hand.panes, by_hand.sum), "{name}");
+    let ns = |batches: &[Duration]| batches.iter().sum::<Duration>().as_nanos() as f64 / (batches.len() * BATCH) as f64;
+    let [of_operator, of_firing] = [&operator.batches, &operator.firing].map(|batches| ns(batches));
+    let [by_hand, fired_by_hand] = [&by_hand.batches, &by_hand.firing].map(|batches| ns(batches));
+    println!(
+        "{name}: {of_operator:.1} ns a record ({of_firing:.1} of it firing), by hand {by_hand:.1} ({fired_by_hand:.1}), ratio {:.2}",
+        of_operator / by_hand
+    );
 }
 
 fn text(key: u64) -> String {
     format!("k{key:05}")
 }
 
+const A_MINUTE: u64 = 330_000;
+const MINUTE: i64 = 60 * SECOND;
+
 #[test]
 #[ignore = "measures"]
-fn speed() {
-    let (records, a_minute) = (8_000_000, 330_000);
-    let (minute, ten) = (60 * SECOND, 10 * SECOND);
-    let tumbling = Tumbling::of(Duration::from_secs(60)).aligned().unwrap();
-    let sliding = Sliding::of(Duration::from_secs(60)).every(Duration::from_secs(10)).aligned().unwrap();
+fn speed_of_tumbling_windows() {
+    let records = 2_000_000;
+    let layout = Tumbling::of(Duration::from_secs(60)).aligned().unwrap();
     compare(
         "tumbling u64",
-        || hosted(Disjoint::new(tumbling, rules(), count_and_max()), records, a_minute, |key| key),
-        || by_hand(records, a_minute, |key| key, minute, minute),
+        || hosted(Disjoint::new(layout, rules(), count_and_max()), records, A_MINUTE, |key| key),
+        || by_hand(records, A_MINUTE, |key| key, MINUTE, MINUTE),
     );
     compare(
         "tumbling String",
-        || hosted(Disjoint::new(tumbling, rules(), count_and_max()), records, a_minute, text),
-        || by_hand(records, a_minute, text, minute, minute),
+        || hosted(Disjoint::new(layout, rules(), count_and_max()), records, A_MINUTE, text),
+        || by_hand(records, A_MINUTE, text, MINUTE, MINUTE),
     );
-    let records = 3_000_000;
+}
+
+#[test]
+#[ignore = "measures"]
+fn speed_of_sliding_windows() {
+    let records = 1_000_000;
+    let layout = Sliding::of(Duration::from_secs(60)).every(Duration::from_secs(10)).aligned().unwrap();
     compare(
         "sliding u64",
-        || hosted(Overlapping::new(sliding, rules(), count_and_max()), records, a_minute, |key| key),
-        || by_hand(records, a_minute, |key| key, minute, ten),
+        || hosted(Overlapping::new(layout, rules(), count_and_max()), records, A_MINUTE, |key| key),
+        || by_hand(records, A_MINUTE, |key| key, MINUTE, 10 * SECOND),
     );
     compare(
         "sliding String",
-        || hosted(Overlapping::new(sliding, rules(), count_and_max()), records, a_minute, text),
-        || by_hand(records, a_minute, text, minute, ten),
+        || hosted(Overlapping::new(layout, rules(), count_and_max()), records, A_MINUTE, text),
+        || by_hand(records, A_MINUTE, text, MINUTE, 10 * SECOND),
     );
-    let gap = Session::gap(Duration::from_secs(20));
+}
+
+#[test]
+#[ignore = "measures"]
+fn speed_of_sessions() {
+    let records = 1_000_000;
+    let (gap, session) = (20 * SECOND, Session::gap(Duration::from_secs(20)));
     compare(
         "session u64",
-        || hosted(Sessions::new(gap, rules(), count_and_max()), records, a_minute, |key| key),
-        || sessions_by_hand(records, a_minute, |key| key, 20 * SECOND),
+        || hosted(Sessions::new(session, rules(), count_and_max()), records, A_MINUTE, |key| key),
+        || sessions_by_hand(records, A_MINUTE, |key| key, gap),
     );
     compare(
         "session String",
-        || hosted(Sessions::new(gap, rules(), count_and_max()), records, a_minute, text),
-        || sessions_by_hand(records, a_minute, text, 20 * SECOND),
+        || hosted(Sessions::new(session, rules(), count_and_max()), records, A_MINUTE, text),
+        || sessions_by_hand(records, A_MINUTE, text, gap),
     );
 }

@@ -27,7 +27,10 @@ fn seconds(time: &str) -> i64 {
     let before = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][number(5, 7) as usize - 1];
     let year_days = if number(0, 4) == 2012 { 15_340 } else { 15_706 };
     let leap = i64::from(number(0, 4) == 2012 && number(5, 7) > 2);
-    (year_days + before + leap + number(8, 10) - 1) * 86_400 + number(11, 13) * 3_600 + number(14, 16) * 60 + number(17, 19)
+    (year_days + before + leap + number(8, 10) - 1) * 86_400
+        + number(11, 13) * 3_600
+        + number(14, 16) * 60
+        + number(17, 19)
 }
 
 /// The answer for a file's text, an out-of-order bound and an allowed lateness.
