@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use millpond::state::store::Checkpoints;
 use millpond::{Exit, Fault};
 
 use crate::runs::{Seeded, done, finished, flights, text};
@@ -130,13 +131,13 @@ impl Stopped {
         }
     }
 
-    /// Manifests by epoch.
-    fn newest_manifest(&self) -> PathBuf {
-        let epoch = |path: &PathBuf| {
-            let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            stem.rsplit_once('-').unwrap().1.parse::<u64>().unwrap()
-        };
-        self.files(".manifest").into_iter().max_by_key(epoch).unwrap()
+    /// The committed checkpoint: its manifest, and the files that this names. What a merge has only just made lies beside them.
+    fn checkpoint(&self) -> Vec<PathBuf> {
+        let checkpoints = Checkpoints::open(&self.state.path().join("trial@1")).unwrap();
+        let newest = checkpoints.manifests().unwrap().into_iter().max_by_key(|id| id.epoch).unwrap();
+        let named = checkpoints.manifest(newest).unwrap().files.into_iter().map(|file| file.name);
+        let names: Vec<_> = named.chain([format!("{newest}.manifest")]).collect();
+        self.files("/checkpoints/").into_iter().filter(|file| names.iter().any(|name| file.ends_with(name))).collect()
     }
 }
 
@@ -146,16 +147,18 @@ const ALL: [Damage; 6] =
 #[test]
 fn damage_to_the_committed_checkpoint_is_refused() {
     let stopped = Stopped::new();
-    stopped.refused(&[stopped.newest_manifest()], &ALL, Exit::Restore);
-    stopped.refused(&stopped.files(".base"), &ALL, Exit::Restore);
-    stopped.refused(&stopped.files(".part"), &ALL, Exit::Restore);
+    let needed = stopped.checkpoint();
+    for kind in ["manifest", "base", "part"] {
+        assert!(needed.iter().any(|file| file.extension().unwrap() == kind), "{needed:?} without a {kind}");
+    }
+    stopped.refused(&needed, &ALL, Exit::Restore);
 }
 
 #[test]
 fn what_is_not_needed_may_be_damaged() {
     let stopped = Stopped::new();
-    let newest = stopped.newest_manifest();
-    let older: Vec<_> = stopped.files(".manifest").into_iter().filter(|manifest| *manifest != newest).collect();
+    let needed = stopped.checkpoint();
+    let older: Vec<_> = stopped.files("/checkpoints/").into_iter().filter(|file| !needed.contains(file)).collect();
     stopped.goes_on(&older, &ALL);
     let index: Vec<_> = stopped.files("/index/").into_iter().filter(|file| !file.ends_with("blobs")).collect();
     stopped.goes_on(&index, &ALL);
