@@ -1,8 +1,8 @@
 //! Resident memory stays bounded under load: each case runs as a process of its own, this test program started again, and measures itself.
 //!
 //! What may be resident beside the state: 64 MiB of bytes in flight, which are counted as they are encoded, while buffers that grow by
-//! doubling may hold twice as much, and what the allocator keeps of it for later. So twice the budget is the line, and each case would
-//! cross it many times over if nothing held the source back.
+//! doubling may hold twice as much, and what the allocator keeps of it for later. So twice the budget is the line; ten million records
+//! encoded for a slow sink would be six times that.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
