@@ -38,7 +38,7 @@ fn main() {
         visits.map(raised).filter(stays).map(paired).filter(is_odd).sink("out", tally);
     });
     let (u64s, strings) = (by_hand::<u64, hand::Tumbling<_>>, by_hand::<String, hand::Tumbling<_>>);
-    bench(&input, "tumbling-u64", Some(1.25), Some(0.75), u64s, move |visits, tally| tumbling::<u64>(visits, tally));
+    bench(&input, "tumbling-u64", Some(1.25), Some(0.75), u64s, tumbling::<u64>);
     bench(&input, "tumbling-string", Some(1.4), Some(0.9), strings, move |visits, tally| {
         tumbling::<String>(visits, tally)
     });

@@ -176,7 +176,7 @@ impl<K: Key, T: Data, A: Aggregate<T>> Rows<K, T, A> {
                 .collect();
             match self.rules.order {
                 Some(order) => all.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| order(&b.2, &a.2))),
-                None => all.sort_unstable_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1))),
+                None => all.sort_unstable_by_key(|remainder| std::cmp::Reverse((remainder.0, remainder.1))),
             }
             all
         });

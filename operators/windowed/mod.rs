@@ -39,7 +39,6 @@ mod speed_tests;
 mod tests;
 
 pub use builder::Windowed;
-pub(crate) use limits::Limits;
 pub use pane::Pane;
 pub(crate) use pane::made_at;
 pub use rules::{Drawing, DropLate, OfTime, OnLate, SplitLate, Window};
