@@ -34,17 +34,15 @@ macro_rules! extreme {
             #[inline]
             fn add(&self, kept: &mut Option<V>, record: &Logged<'_, T>) {
                 let new = (self.0)(record.value);
-                if kept.as_ref().is_none_or(|kept| $better(&new, kept)) {
-                    *kept = Some(new);
-                }
+                self.merge(kept, Some(new));
             }
             #[inline]
             fn merge(&self, kept: &mut Option<V>, other: Option<V>) {
-                if let Some(new) = other
-                    && kept.as_ref().is_none_or(|kept| $better(&new, kept))
-                {
-                    *kept = Some(new);
-                }
+                // Always written: for numbers that is a choice without a jump, which nobody could foretell.
+                *kept = match (kept.take(), other) {
+                    (Some(kept), Some(new)) => Some(if $better(&new, &kept) { new } else { kept }),
+                    (kept, other) => other.or(kept),
+                };
             }
             #[inline]
             fn finish(&self, kept: Option<V>) -> V {

@@ -7,9 +7,10 @@ use millpond_engine::{Change, Record};
 use millpond_state::Data;
 
 use super::total::{Reduce, Total};
+use crate::Stream;
 use crate::aggregate::trial::Dice;
 use crate::aggregate::{Aggregate, Over};
-use crate::kit::{self, Log, Manner, Output, Read};
+use crate::kit::{self, Drawn, Log, Manner, Output, Read, planned};
 
 type Key = String;
 
@@ -71,4 +72,28 @@ fn a_key_changes_at_most_once_an_epoch() {
         assert_eq!(keys.len(), told.out.len(), "one epoch, one change a key");
         assert!(told.out.iter().all(|record| record.value.old().is_none()), "a first value is an insert");
     }
+}
+
+#[test]
+fn changes_are_steps_of_the_plan_under_their_kind_or_name() {
+    let plan = planned(|numbers: Stream<'static, i64>| {
+        numbers.clone().key_by(|n| n % 7).count().sink("counts", Drawn);
+        numbers.clone().key_by(|n| n % 7).count().named("again").sink("again and again", Drawn);
+        numbers
+            .key_by(|n| n % 7)
+            .reduce(|sum, n| *sum += n)
+            .changelog()
+            .map(|change| *change.key())
+            .sink("keys", Drawn);
+    });
+    let plan = plan.unwrap();
+    let find = |uid: &str| plan.nodes.iter().find(|node| node.uid == uid).unwrap_or_else(|| panic!("no {uid}"));
+    assert_eq!((find("numbers/count").kind.as_str(), find("again").kind.as_str()), ("count", "count"));
+    assert_eq!(find("numbers/reduce").notes, ["order-dependent: reduce"]);
+}
+
+#[test]
+fn changes_that_go_nowhere_are_refused() {
+    let refused = planned(|numbers| drop(numbers.key_by(|n| n % 7).count()));
+    assert!(refused.unwrap_err().contains("goes nowhere"));
 }

@@ -11,12 +11,14 @@
 
 mod host;
 mod log;
+mod plan;
 
 use std::fmt::Debug;
 
 use millpond_engine::{Operator, Record};
 
 pub(crate) use log::{Log, Read};
+pub(crate) use plan::{Drawn, planned};
 
 use crate::aggregate::trial::Dice;
 

@@ -65,6 +65,16 @@ pub struct Windowed<'s, K: Key, T: Data, W, L> {
 
 impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
     /// Keeps a window open for this long after its end. Its result waits as long. Default zero.
+    ///
+    /// Windows of rows have no lateness:
+    /// ```compile_fail
+    /// # use millpond_operators::{Pane, Stream, windows::Count};
+    /// # use std::time::Duration;
+    /// fn fives<'s>(words: Stream<'s, String>) -> Stream<'s, Pane<String, u64>> {
+    ///     let words = words.key_by(|word| word.clone()).window(Count::of(5));
+    ///     words.allowed_lateness(Duration::from_secs(5)).aggregate(|w| w.count())
+    /// }
+    /// ```
     pub fn allowed_lateness(self, lateness: Duration) -> Self
     where
         W: OfTime,

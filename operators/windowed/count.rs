@@ -302,3 +302,31 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Rows<K, T, A> {
         self.limits.restore(groups, fires);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::Over;
+    use crate::windows::Lateness;
+
+    #[test]
+    fn a_row_at_the_watermark_waits_for_neighbours_of_its_own_time() {
+        let rules = Rules { lateness: Lateness::NONE, split: false, order: None };
+        let mut rows =
+            Rows::new(Count::of(2), rules, Over::<u64>::new().fold(0, |all, n| *all = *all * 10 + n, |_, _| ()));
+        let (mut cx, at) = (Context::new(false), Timestamp::from_secs(10));
+        for offset in [2, 1, 3] {
+            let row = Row { hash: millpond_state::stable_hash(&0u8), at, seen: at, key: 0u8, value: offset };
+            let positions = vec![Position { offset, ..Position::default() }];
+            rows.apply(&mut Shipment { rows: vec![row], positions, ..Shipment::default() }, &mut cx);
+            assert_eq!(rows.advance(at, 10, &mut cx), Firing::Done);
+            assert_eq!((cx.emitted(), rows.output_watermark(at)), (0, at));
+        }
+        let later = at.plus_micros(1);
+        assert_eq!(rows.advance(later, 10, &mut cx), Firing::Done);
+        assert_eq!(rows.output_watermark(later), at, "what remains has the time of its last row");
+        assert_eq!(rows.advance(Timestamp::MAX, 10, &mut cx), Firing::Done);
+        let panes: Vec<_> = cx.take().0.into_iter().map(|record| record.value.value).collect();
+        assert_eq!(panes, [12, 3]);
+    }
+}

@@ -77,14 +77,8 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Disjoint<K, T, A> {
                 continue;
             }
             let record = Logged { value: &value, at, position: position.unwrap_or_default() };
-            let aggregate = &self.aggregate;
-            self.panes.upsert(
-                self.window.start.micros(),
-                hash,
-                key,
-                || aggregate.init(),
-                |partial| aggregate.add(partial, &record),
-            );
+            let (window, aggregate) = (self.window.start.micros(), &self.aggregate);
+            self.panes.upsert(window, hash, key, || aggregate.init(), |partial| aggregate.add(partial, &record));
         }
     }
 

@@ -22,6 +22,8 @@
 
 mod agenda;
 mod builder;
+#[cfg(test)]
+mod builder_tests;
 mod count;
 mod disjoint;
 mod ends;
@@ -30,6 +32,8 @@ mod limits;
 mod overlapping;
 mod own;
 mod pane;
+#[cfg(test)]
+mod published_tests;
 mod rules;
 mod session;
 mod shapes;

@@ -64,7 +64,7 @@ impl<K: Key, T: Data, A: Aggregate<T>> Sessions<K, T, A> {
             aggregate,
             limits: Limits::new(),
             open: Keyed::new(OPEN),
-            agenda: Agenda::new(gap / 16),
+            agenda: Agenda::new(gap / 128),
             restored: false,
             leaving: Vec::new(),
             ending: Timestamp::MIN,
@@ -81,21 +81,22 @@ impl<K: Key, T: Data, A: Aggregate<T>> Sessions<K, T, A> {
         }
     }
 
-    /// The first session of a key whose turn has come, if it ends now. Otherwise the key is noted for when it does.
-    fn ends_now(&mut self, hash: u64, key: &K) -> bool {
-        let Some(open) = self.open.get(hash, key) else { return false };
+    /// Whether the first session of a key whose turn has come ends now, and if so, whether others follow it. If it ends later the key is
+    /// noted for then.
+    fn ends_now(&mut self, hash: u64, key: &K) -> Option<bool> {
+        let open = self.open.get(hash, key)?;
         let end = open.first.span.end;
         // Another entry may stand for it by now.
         if open.noted.get() == self.ending && end > self.ending {
             open.noted.set(end);
             self.agenda.add(end, hash, key.clone());
         }
-        end == self.ending
+        (end == self.ending).then_some(!open.later.is_empty())
     }
 
     /// Takes the first session of a key out.
-    fn take_first(&mut self, hash: u64, key: &K) -> Option<Part<A::Partial>> {
-        if self.open.get(hash, key)?.later.is_empty() {
+    fn take_first(&mut self, hash: u64, key: &K, others: bool) -> Option<Part<A::Partial>> {
+        if !others {
             return self.open.remove(hash, key).map(|open| open.first);
         }
         let open = self.open.get_mut(hash, key)?;
@@ -169,15 +170,13 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Sessions<K, T, A> {
         let mut left = budget;
         loop {
             while let Some((hash, key)) = self.leaving.pop() {
-                if !self.ends_now(hash, &key) {
-                    continue;
-                }
+                let Some(others) = self.ends_now(hash, &key) else { continue };
                 if left == 0 {
                     self.leaving.push((hash, key));
                     return Firing::More;
                 }
                 left -= 1;
-                let part = self.take_first(hash, &key).expect("a session that ends is there");
+                let part = self.take_first(hash, &key, others).expect("a session that ends is there");
                 pane::emit(cx, part.span, 0, hash, key, self.aggregate.finish(part.partial));
             }
             let Some(end) = self.agenda.next(closed) else { return Firing::Done };

@@ -19,7 +19,7 @@ use crate::aggregate::{Aggregate, Over};
 use crate::kit::{self, Log, Output, Read, Told};
 use crate::windows::{Assign, Count, Global, Lateness, Session, Sliding, Span, Tumbling, windows_of};
 
-type Key = String;
+pub(super) type Key = String;
 type Logged = Log<Key, i64>;
 type Panes<V> = Told<Pane<Key, V>, i64>;
 
@@ -27,11 +27,11 @@ fn roll(start: i64) -> impl Fn(&mut Dice) -> Logged {
     move |dice| Log::roll(dice, start, 6, |dice| (format!("key {}", dice.below(5)), dice.between(-50, 50)))
 }
 
-fn micros(micros: u64) -> Duration {
+pub(super) fn micros(micros: u64) -> Duration {
     Duration::from_micros(micros)
 }
 
-fn rules(lateness: u64) -> Rules<Key> {
+pub(super) fn rules(lateness: u64) -> Rules<Key> {
     Rules { lateness: Lateness::of(micros(lateness)), split: true, order: None }
 }
 
@@ -66,7 +66,7 @@ fn sum(rows: &[&Read<Key, i64>]) -> (u64, i64) {
     (rows.len() as u64, rows.iter().map(|read| read.value).sum())
 }
 
-fn summing() -> impl Aggregate<i64, Output = (u64, i64)> {
+pub(super) fn summing() -> impl Aggregate<i64, Output = (u64, i64)> {
     let w = Over::<i64>::new();
     (w.count(), w.sum(|n| *n))
 }
@@ -185,7 +185,7 @@ fn slices_are_merged_in_order_so_that_first_and_last_hold() {
 }
 
 /// Windows no layout describes: two that begin together and two that end together.
-struct Odd;
+pub(super) struct Odd;
 impl Assign for Odd {
     fn assign(&self, at: Timestamp, into: &mut Vec<Span>) {
         let start = at.micros().div_euclid(20) * 20;
