@@ -34,7 +34,7 @@ struct Reading {
 
 /// What is shown: one line for each thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "what")]
+#[serde(rename_all = "snake_case")]
 enum Event {
     /// The temperature of a room over the last minute, every twenty seconds.
     Minute { room: String, until: String, mean: f64, max: f64, readings: u64 },

@@ -24,6 +24,6 @@ says 'committed' "$examples/flights" checkpoints list
 says 'sound' "$examples/flights" checkpoints verify
 says '{"origin":"EWR"' "$examples/log" --log .millpond/flights/log read departures-per-hour
 says 'wheel' "$examples/word_count"
-says '"what":"late"' "$examples/sensors"
+says '{"late":{' "$examples/sensors"
 says '' "$examples/log"
 echo "all examples do what they say"

@@ -118,7 +118,11 @@ mod tests {
     #[test]
     fn an_hour_is_final_after_its_lateness_and_cancelled_flights_have_no_delay() {
         let options = Options { departures: PathBuf::new(), bound_min: 0, lateness_min: 120, out: None };
-        let mut test = Job::test(move |flights| by_hour(flights, &options).0);
+        let mut test = Job::test(move |flights| {
+            let (hours, late) = by_hour(flights, &options);
+            late.sink("late", millpond::null());
+            hours
+        });
         for (at, flight) in [flight("2013-01-01T10:15:00Z", Some(-2)), flight("2013-01-01T10:59:00Z", None)] {
             test.push(at, flight);
         }

@@ -3,16 +3,27 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::model::Answer;
 
-/// An example's binary: beside the tests' own folder in the target directory.
+/// An example's binary, built once a test run: `cargo test` itself builds only the examples' tests.
 pub(crate) fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
     let test = std::env::current_exe().unwrap();
-    let path = test.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is built by `cargo test`", path.display());
-    path
+    let profile = test.ancestors().nth(2).unwrap();
+    BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--locked", "--examples", "--target-dir"]).arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        assert!(built.success(), "the examples build");
+    });
+    profile.join("examples").join(name)
 }
 
 /// `flights run --until-end` with quick checkpoints, on a state directory.
