@@ -33,7 +33,7 @@
 //! # Map
 //! - [`Job`], [`Flow`], [`Stream`], [`KeyedStream`], [`Changes`]: what a job says; [`Test`]: a flow inside a test. [`Tumbling`], [`Sliding`], [`Session`], [`Count`] and own windows
 //!   ([`windows`]); what they compute ([`aggregate`]).
-//! - [`log`]: the embedded log. [`File`], [`generate`], [`stdin_lines`], [`Stdout`], [`vec`] and [`Collected`]: other ends. [`Json`], [`Csv`],
+//! - [`log`]: the embedded log. [`File`], [`generate`], [`stdin_lines`], [`Stdout`], [`vec()`] and [`Collected`]: other ends. [`Json`], [`Csv`],
 //!   [`Bincode`], [`Raw`], [`Text`]: formats.
 //! - [`Timestamp`], [`Data`], [`Key`]: what travels. [`Exit`], [`Fault`]: what stops a job.
 //! - [`engine`], [`state`]: the crates below, for those who write sources, sinks and operators.
