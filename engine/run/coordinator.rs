@@ -121,7 +121,7 @@ impl Coordinator {
             }
             let now = clock::instant();
             let due = last_close + self.interval;
-            if now >= due && !self.protocol.closing() {
+            if !self.protocol.closing() && (now >= due || self.is_full()) {
                 let dirty = std::mem::take(&mut self.dirty) || self.shared.input_bytes.load(Ordering::Relaxed) > 0;
                 if dirty || now >= last_close + heartbeat {
                     last_close = now;
@@ -144,6 +144,12 @@ impl Coordinator {
                 last_close = clock::instant();
             }
         }
+    }
+
+    /// Whether the open epoch has had its share of input or output. It may have had it while another was still closing.
+    fn is_full(&self) -> bool {
+        self.open_output >= self.shared.tuning.epoch_output_bytes
+            || self.shared.input_bytes.load(Ordering::Relaxed) >= self.shared.tuning.epoch_input_bytes
     }
 
     fn wait(&self, now: Instant, last_close: Instant, heartbeat: Duration) -> Duration {
@@ -169,13 +175,7 @@ impl Coordinator {
                 } else {
                     self.output.entry(epoch).or_default().push(outgoing);
                 }
-                if let Some(ended) = self.step(Input::Output { epoch, records })? {
-                    return Ok(Some(ended));
-                }
-                if self.open_output >= self.shared.tuning.epoch_output_bytes {
-                    return self.step(Input::Tick);
-                }
-                Ok(None)
+                self.step(Input::Output { epoch, records })
             }
             Event::Vote(vote) => {
                 let (epoch, worker, sent) = (vote.closed.epoch, vote.closed.worker, vote.closed.sent);
