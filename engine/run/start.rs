@@ -178,8 +178,8 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
             spawn("checkpoint-writer", move || writer::write_parts(&store, &closed_queue, &events))?
         };
         let keeper = {
-            let (store, events) = (Arc::clone(&store), events.clone());
-            spawn("checkpoint-keeper", move || keep::keep(&store, &chore_queue, &events))?
+            let (store, events, shared) = (Arc::clone(&store), events.clone(), Arc::clone(&shared));
+            spawn("checkpoint-keeper", move || keep::keep(&store, &chore_queue, &events, &shared))?
         };
         let workers = {
             let (shared, events) = (Arc::clone(&shared), events.clone());
@@ -194,8 +194,9 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         drop(coordinator);
         let _ = workers.join();
         drop(shared);
-        // Dropping what the threads wait on ends them; the writer's queue goes with the last `Shared`.
-        drop(keeper);
+        // It deletes and merges files of this state: nobody may have the lock while it does. The writer has nothing left to write, and
+        // ends with the last `Shared`.
+        let _ = keeper.join();
         drop(writer);
         drop(lock);
         ended
