@@ -18,6 +18,7 @@
 //! # Map
 //! - `format`: how values are written outside ([`Format`], [`Json`], [`Csv`], [`Bincode`], [`Raw`], [`Text`]) and whole [`Message`]s.
 //! - `log`: the embedded log itself, which knows nothing of jobs; `log_job`: the log as source, sink and decider.
+//! - `kafka`: Kafka as source, sink and decider, behind the feature of this name.
 //! - `file`: CSV, JSON lines and lines, plain or compressed; lines of standard input.
 //! - `generator`: records made up, at a rate, from a seed.
 //! - `vec`, `collect`, `stdout`: for tests, benches and looking.
@@ -31,6 +32,8 @@ mod collect;
 mod file;
 mod format;
 mod generator;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod log_job;
 mod stdout;
 mod vec;
@@ -44,6 +47,8 @@ pub use format::{
     AnyFormat, Bincode, Csv, Format, FormatError, Incoming, Json, Message, Messages, Raw, Text, Unpack, Values,
 };
 pub use generator::{Dice, Generator, GeneratorReader, generate};
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
 pub use log_job::{DeadLetters, LogReader, LogSink, LogSinkBy, LogSource, LogUpsert, WireKey, partition_of};
 pub use stdout::{Null, Stdout, StdoutLines, null};
 pub use vec::{VecReader, VecSource, vec};
