@@ -17,7 +17,7 @@
 //!
 //! # Map
 //! - `format`: how values are written outside ([`Format`], [`Json`], [`Csv`], [`Bincode`], [`Raw`], [`Text`]) and whole [`Message`]s.
-//! - `log`: the embedded log itself, which knows nothing of jobs; `log_job`: the log as source, sink and decider.
+//! - `log`: the embedded log itself, which knows nothing of jobs; `log_job`: the log as source and decider; `topic`: topics as sinks, wherever they lie.
 //! - `kafka`: Kafka as source, sink and decider, behind the feature of this name.
 //! - `file`: CSV, JSON lines and lines, plain or compressed; lines of standard input.
 //! - `generator`: records made up, at a rate, from a seed.
@@ -36,6 +36,7 @@ mod generator;
 mod kafka;
 mod log_job;
 mod stdout;
+mod topic;
 mod vec;
 
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub use format::{
 pub use generator::{Dice, Generator, GeneratorReader, generate};
 #[cfg(feature = "kafka")]
 pub use kafka::Kafka;
-pub use log_job::{DeadLetters, LogReader, LogSink, LogSinkBy, LogSource, LogUpsert, WireKey, partition_of};
+pub use log_job::{LogReader, LogSource};
 pub use stdout::{Null, Stdout, StdoutLines, null};
+pub use topic::{DeadLetters, TopicSink, TopicSinkBy, TopicUpsert, Topics, WireKey, partition_of};
 pub use vec::{VecReader, VecSource, vec};

@@ -5,12 +5,14 @@
 //! it is decided. A job has one decider; without one the durable manifest itself decides.
 
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use millpond_state::{Data, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::source::Env;
-use crate::{Batch, Fault};
+use crate::{Batch, Delivery, Fault, clock};
 
 /// What a sink is in the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +91,16 @@ pub enum Opened {
 
 /// The place whose one atomic write makes an epoch's output, source positions and checkpoint real.
 pub trait Decider: Send {
+    /// Whether [`Decider::fence`] ends whoever has the right to commit, wherever it runs. Otherwise the state directory's lock keeps a
+    /// second instance out.
+    fn takes_over(&self) -> bool {
+        false
+    }
+    /// The newest commit record of this job@version, without taking anything from anybody.
+    ///
+    /// # Errors
+    /// When it cannot be read. "Not known" is an error, never "none".
+    fn look(&mut self) -> Result<Option<String>, Fault>;
     /// Takes the right to commit from whoever had it, then reads the newest commit record of this job@version.
     ///
     /// # Errors
@@ -106,25 +118,111 @@ pub trait Decider: Send {
     fn create(&mut self, partitions: u32) -> Result<(), Fault>;
     /// How many partitions a sink's outlet has, once created.
     fn partitions(&self, sink: u32) -> u32;
-    /// A run begins: its id goes into the header `millpond: job@version run epoch` of every record it writes.
-    fn begin(&mut self, run: &str) {
-        let _ = run;
+    /// A run begins.
+    fn begin(&mut self, begin: &Begin) {
+        let _ = begin;
     }
-    /// Takes output of the epoch to be committed next. Not visible to readers of committed records.
+    /// Takes output ahead of its commit; only for delivery modes weaker than exactly once.
     ///
     /// # Errors
     /// When it cannot be written; the job stops and computes it again.
     fn stage(&mut self, outgoing: &Outgoing) -> Result<(), Fault>;
-    /// Makes everything staged and `record` real, atomically and durably.
+    /// Makes the commit's output, everything staged, and the record real, atomically and durably.
     ///
     /// # Errors
     /// When the answer is not positive; nothing may be assumed then.
-    fn commit(&mut self, epoch: u64, record: &str) -> Result<(), Fault>;
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Fault>;
     /// Makes everything staged visible without a record; only for delivery modes weaker than exactly once.
     ///
     /// # Errors
     /// As for `commit`.
     fn publish(&mut self) -> Result<(), Fault>;
+}
+
+/// What a decider is told when a run begins.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// The run's id, for the header `millpond: job@version run epoch` of every record it writes.
+    pub run: String,
+    /// What a crash may do to output.
+    pub delivery: Delivery,
+    /// How a decider that waits for its system says so.
+    pub patience: Patience,
+}
+
+/// One or several prepared epochs, to be made real together.
+#[derive(Clone, Debug)]
+pub struct Commit<'a> {
+    /// The newest of them.
+    pub epoch: u64,
+    /// The commit record's text.
+    pub record: &'a str,
+    /// Their output, in the order in which it is to be written.
+    pub output: &'a [Outgoing],
+    /// Where sources stand that read from the decider's own system: for lag tools. What decides is the manifest that the record names.
+    pub mirror: &'a [Mirrored],
+}
+
+/// Where one partition of a source stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirrored {
+    /// What the source reads: the `from` of its plan.
+    pub from: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Offset of the next record.
+    pub next: u64,
+}
+
+/// How long a decider may wait for a system that is away, and what it says meanwhile. Shared with `status` and with whoever stops the job.
+///
+/// ```
+/// use millpond_engine::sink::Patience;
+/// let patience = Patience::default();
+/// patience.waits("the broker is away");
+/// assert_eq!(patience.waiting().unwrap().0, "the broker is away");
+/// assert!(!patience.exhausted());
+/// patience.over();
+/// assert_eq!(patience.waiting(), None);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Patience(Arc<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    what: Mutex<Option<(String, Timestamp)>>,
+    /// When the job was asked to stop.
+    stopped: Mutex<Option<Instant>>,
+}
+
+impl Patience {
+    /// How long a stop waits for a system that is away. A stopped job has to be gone after 20 s.
+    const STOP: Duration = Duration::from_secs(12);
+
+    /// Says what is waited for; said again, it keeps the time at which it was said first.
+    pub fn waits(&self, what: impl Into<String>) {
+        let mut waiting = self.0.what.lock().expect("no holder of this lock panics");
+        let since = waiting.take().map_or_else(clock::wall, |(_, since)| since);
+        *waiting = Some((what.into(), since));
+    }
+    /// Nothing is waited for any more.
+    pub fn over(&self) {
+        *self.0.what.lock().expect("no holder of this lock panics") = None;
+    }
+    /// What is waited for, and since when.
+    #[must_use]
+    pub fn waiting(&self) -> Option<(String, Timestamp)> {
+        self.0.what.lock().expect("no holder of this lock panics").clone()
+    }
+    /// Whether the job was asked to stop so long ago that it has to leave without an answer.
+    #[must_use]
+    pub fn exhausted(&self) -> bool {
+        let stopped = self.0.stopped.lock().expect("no holder of this lock panics");
+        stopped.is_some_and(|stopped| stopped.elapsed() >= Self::STOP)
+    }
+    pub(crate) fn stop(&self) {
+        self.0.stopped.lock().expect("no holder of this lock panics").get_or_insert_with(clock::instant);
+    }
 }
 
 /// A place that gets an epoch's output after the decision.

@@ -189,6 +189,11 @@ pub trait Source: 'static {
     /// Time settings: out-of-order bound, idleness, future guard.
     fn pace(&self) -> Pace;
 
+    /// The [`identity`](crate::sink::System::identity) of the system it reads from, where that keeps positions for lag tools.
+    fn system(&self) -> Option<String> {
+        None
+    }
+
     /// Finds the partitions and resolves where a first start begins. Called by the leader, before any worker exists.
     ///
     /// # Errors

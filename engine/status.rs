@@ -44,6 +44,12 @@ pub struct Status {
     pub epoch: u64,
     /// When it became real, microseconds since 1970.
     pub last_commit: Option<i64>,
+    /// What the commit waits for, when the decider's system does not answer.
+    #[serde(default)]
+    pub waiting: Option<String>,
+    /// Since when, microseconds since 1970.
+    #[serde(default)]
+    pub waiting_since: Option<i64>,
     /// The job's watermark, RFC 3339.
     pub watermark: String,
     /// Each partition of each source.

@@ -19,6 +19,10 @@ pub trait Untimed: Sized + 'static {
 
     /// See [`Source::plan`].
     fn plan(&self) -> SourcePlan;
+    /// See [`Source::system`].
+    fn system(&self) -> Option<String> {
+        None
+    }
     /// See [`Source::connect`].
     ///
     /// # Errors
@@ -129,6 +133,9 @@ impl<S: Untimed, C: Clocked<S::Item>> Source for Timed<S, C> {
     }
     fn pace(&self) -> Pace {
         self.pace
+    }
+    fn system(&self) -> Option<String> {
+        self.source.system()
     }
     fn connect(&self, env: &Env, from: &From) -> Result<Vec<Partition>, Fault> {
         let found = self.source.connect(env, from)?;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use millpond_engine::sink::{Decider, Opened, Outgoing, Outlet, System};
-use millpond_engine::{Env, Exit, Fault};
+use millpond_engine::sink::{Begin, Commit, Decider, Opened, Outgoing, Outlet, System};
+use millpond_engine::{Env, Exit, Fault, failpoint};
 
 use crate::log::{Claim, Log, LogError, Record, Settings, Start, Writer};
 
@@ -49,10 +49,13 @@ impl System for LogSystem {
     }
 
     fn peek(&self, env: &Env) -> Result<Option<String>, Fault> {
-        let job = env.identity();
-        let commit = self.log.last_commit(&job)?;
-        commit.map(|commit| text(&job, commit.payload)).transpose()
+        look(&self.log, &env.identity())
     }
+}
+
+fn look(log: &Log, job: &str) -> Result<Option<String>, Fault> {
+    let commit = log.last_commit(job)?;
+    commit.map(|commit| text(job, commit.payload)).transpose()
 }
 
 /// The directory without links, as far as it is there already.
@@ -152,6 +155,10 @@ impl LogDecider {
 }
 
 impl Decider for LogDecider {
+    fn look(&mut self) -> Result<Option<String>, Fault> {
+        look(&self.log, &self.job)
+    }
+
     fn fence(&mut self) -> Result<Option<String>, Fault> {
         let log = Log::open(self.log.dir())?;
         self.check_commits()?;
@@ -209,8 +216,8 @@ impl Decider for LogDecider {
         self.outlets.iter().find(|outlet| outlet.sink == sink).map_or(0, |outlet| outlet.partitions)
     }
 
-    fn begin(&mut self, run: &str) {
-        run.clone_into(&mut self.run);
+    fn begin(&mut self, begin: &Begin) {
+        self.run.clone_from(&begin.run);
     }
 
     fn stage(&mut self, outgoing: &Outgoing) -> Result<(), Fault> {
@@ -229,8 +236,10 @@ impl Decider for LogDecider {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: u64, record: &str) -> Result<(), Fault> {
-        self.writer().commit(epoch, record.as_bytes())?;
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Fault> {
+        commit.output.iter().try_for_each(|outgoing| self.stage(outgoing))?;
+        failpoint::hit("staged");
+        self.writer().commit(commit.epoch, commit.record.as_bytes())?;
         self.retain()
     }
 

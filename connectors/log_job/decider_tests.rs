@@ -1,11 +1,12 @@
 //! The log as decider: fence, evidence, atomic commits, what is refused.
 
-use millpond_engine::sink::{Decider, Opened, Outgoing, Outlet};
-use millpond_engine::{Env, Exit, Fault};
+use millpond_engine::sink::{Begin, Commit, Decider, Opened, Outgoing, Outlet, Patience};
+use millpond_engine::{Delivery, Env, Exit, Fault};
 use millpond_state::Timestamp;
 use tempfile::TempDir;
 
 use crate::log::{Log, Record, Settings, Start};
+use crate::topic::Topics;
 use crate::trial;
 
 const RUN: &str = "00000000000000aa";
@@ -24,12 +25,16 @@ fn decider(log: &Log, env: &Env) -> Box<dyn Decider> {
     }
 }
 
+fn begin() -> Begin {
+    Begin { run: RUN.to_owned(), delivery: Delivery::ExactlyOnce, patience: Patience::default() }
+}
+
 fn begun(log: &Log, env: &Env) -> Box<dyn Decider> {
     let mut decider = decider(log, env);
     assert_eq!(decider.fence().unwrap(), None);
     assert_eq!(decider.evidence().unwrap(), None);
     decider.create(2).unwrap();
-    decider.begin(RUN);
+    decider.begin(&begin());
     decider
 }
 
@@ -44,6 +49,11 @@ fn outgoing(sink: u32, epoch: u64, values: &[&str]) -> Outgoing {
         out.header("own", b"x");
     }
     out
+}
+
+/// Commits epoch 1.
+fn commit(decider: &mut dyn Decider, record: &str, output: &[Outgoing]) {
+    decider.commit(&Commit { epoch: 1, record, output, mirror: &[] }).unwrap();
 }
 
 /// Values and `millpond` headers of partition 1.
@@ -67,10 +77,8 @@ fn output_and_record_become_real_together() {
     let (log, env) = (Log::at(dir.path().join("log")), env(&dir, 1));
     let mut decider = begun(&log, &env);
     assert_eq!((decider.partitions(3), decider.partitions(5)), (2, 2));
-    decider.stage(&outgoing(3, 1, &["x", "y"])).unwrap();
-    decider.stage(&outgoing(5, 1, &["z"])).unwrap();
     assert!(written(&log, "a").is_empty());
-    decider.commit(1, "record one").unwrap();
+    commit(&mut *decider, "record one", &[outgoing(3, 1, &["x", "y"]), outgoing(5, 1, &["z"])]);
     let mark = |epoch| format!("trial@1 {RUN} {epoch}");
     assert_eq!(written(&log, "a"), [("x".to_owned(), mark(1)), ("y".to_owned(), mark(1))]);
     assert_eq!(written(&log, "b"), [("z".to_owned(), mark(1))]);
@@ -81,7 +89,7 @@ fn output_and_record_become_real_together() {
     assert_eq!(decider.fence().unwrap().as_deref(), Some("record one"));
     decider.create(7).unwrap();
     assert_eq!(decider.partitions(3), 2, "a topic that is there keeps its partitions");
-    decider.begin(RUN);
+    decider.begin(&begin());
     decider.stage(&outgoing(3, 2, &["again"])).unwrap();
     decider.publish().unwrap();
     assert_eq!(written(&log, "a")[2], ("again".to_owned(), mark(2)));
@@ -96,8 +104,7 @@ fn a_second_instance_is_refused_and_another_version_is_not() {
     let fault = decider(&log, &env(&dir, 1)).fence().unwrap_err();
     assert_eq!(fault.exit(), Exit::AlreadyRunning);
     let mut two = begun(&log, &env(&dir, 2));
-    two.stage(&outgoing(3, 1, &["x"])).unwrap();
-    two.commit(1, "record").unwrap();
+    commit(&mut *two, "record", &[outgoing(3, 1, &["x"])]);
     assert_eq!((written(&log, "a").len(), written(&log, "a.v2").len()), (0, 1));
 }
 
@@ -154,8 +161,7 @@ fn a_lost_commit_log_stops_the_job_before_anything_is_cut() {
     let dir = tempfile::tempdir().unwrap();
     let (log, env) = (Log::at(dir.path().join("log")), env(&dir, 1));
     let mut one = begun(&log, &env);
-    one.stage(&outgoing(3, 1, &["x"])).unwrap();
-    one.commit(1, "record").unwrap();
+    commit(&mut *one, "record", &[outgoing(3, 1, &["x"])]);
     drop(one);
     let commits = log.dir().join("writers/trial@1/commits.log");
     let aside = dir.path().join("aside");

@@ -5,17 +5,13 @@
 //! engine's commit record as its payload; its lock is what keeps a second instance out. Every record it writes has a header
 //! `millpond: job@version run epoch`.
 //!
-//! Modules: `source` and `fetch` read ahead on a thread and decode on the worker; `sink`, `key` and `dead` encode; `decider` commits;
+//! Modules: `source` and `fetch` read ahead on a thread and decode on the worker; `decider` commits;
 //! `fault` says which exit code an error of the log has.
 
-mod dead;
 mod decider;
 mod fault;
 mod fetch;
-mod key;
-mod sink;
 mod source;
-mod upsert;
 
 #[cfg(test)]
 mod decider_tests;
@@ -31,12 +27,9 @@ use millpond_state::Data;
 use crate::Format;
 use crate::format::{AnyFormat, Values};
 use crate::log::Log;
+use crate::topic::{DeadLetters, TopicSink, Topics};
 
-pub use dead::DeadLetters;
-pub use key::{WireKey, partition_of};
-pub use sink::{LogSink, LogSinkBy};
 pub use source::{LogReader, LogSource};
-pub use upsert::LogUpsert;
 
 impl Log {
     /// Reads a topic as a source: each record's value, in a format. Whole messages with keys and headers: [`LogSource::messages`].
@@ -55,7 +48,7 @@ impl Log {
     }
 
     /// Writes values to a topic, as the job's decider: what is written becomes visible with the job's commits. The event time becomes the
-    /// record's timestamp. Without [`LogSink::key`] records have no key, and their partition is chosen by their value.
+    /// record's timestamp. Without [`TopicSink::key`] records have no key, and their partition is chosen by their value.
     ///
     /// ```
     /// use millpond_connectors::{Json, log::Log};
@@ -63,8 +56,8 @@ impl Log {
     /// let counts = log.write("counts", Json).key(|count: &(String, u64)| count.0.clone()); // for `stream.sink("counts", ..)`
     /// # let _ = counts;
     /// ```
-    pub fn write<F>(&self, topic: &str, format: F) -> LogSink<F> {
-        LogSink::new(self.clone(), topic, format)
+    pub fn write<F>(&self, topic: &str, format: F) -> TopicSink<Log, F> {
+        TopicSink::new(self.clone(), topic, format)
     }
 
     /// Writes bad records to a topic as they came (key, value, headers), with what was wrong in the headers `millpond-error`,
@@ -75,9 +68,13 @@ impl Log {
     /// let dead = Log::at("state/log").dead_letters("clicks-dead"); // for `flow.dead_letters("dead", ..)`
     /// # let _ = dead;
     /// ```
-    pub fn dead_letters(&self, topic: &str) -> DeadLetters {
+    pub fn dead_letters(&self, topic: &str) -> DeadLetters<Log> {
         DeadLetters::new(self.clone(), topic)
     }
+}
+
+impl Topics for Log {
+    const KIND: &'static str = "log";
 
     fn system(&self) -> Rc<dyn millpond_engine::sink::System> {
         Rc::new(decider::LogSystem::new(self.clone()))

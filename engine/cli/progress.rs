@@ -91,6 +91,11 @@ impl Progress {
             format!("{job}@{version}   {records} records   {rate}/s{behind}"),
             format!("watermark {}{holder}   {commit}", or_nothing(&status.watermark)),
         ];
+        if let Some(what) = &status.waiting {
+            let since =
+                status.waiting_since.map_or(String::new(), |at| format!(" for {}", figures::since(at, wall_micros)));
+            lines.push(format!("waiting: {what}{since}"));
+        }
         if let (true, Some(left)) = (self.bounded, lag) {
             lines.push(self.end(left, now));
         }

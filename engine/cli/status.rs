@@ -44,6 +44,10 @@ fn page(status: &Status, now: i64) -> String {
         "committed",
         format!("epoch {}, {ago}; checkpoint of {}", status.epoch, figures::bytes(status.checkpoint_bytes)),
     );
+    if let Some(what) = &status.waiting {
+        let since = status.waiting_since.map(|at| format!(" for {}", figures::since(at, now))).unwrap_or_default();
+        line("waiting", format!("{what}{since}"));
+    }
     let holder = status.partitions.iter().find(|partition| partition.holds_watermark);
     let holder = holder.map(|holder| {
         let since = holder.holds_since.map(|at| format!(" for {}", figures::since(at, now))).unwrap_or_default();
@@ -117,6 +121,8 @@ mod tests {
             workers: 2,
             epoch: 12,
             last_commit: Some(9_600_000),
+            waiting: Some("the brokers do not answer".into()),
+            waiting_since: Some(5_000_000),
             watermark: "2013-01-01T10:00:00Z".into(),
             partitions,
             records_read: 27_004,
@@ -132,6 +138,7 @@ mod tests {
         let expected = "\
 flights@1  running, exactly_once, 2 workers, run 00000000000000ab
   committed   epoch 12, 0.4 s ago; checkpoint of 2.0 KiB
+  waiting     the brokers do not answer for 5.0 s
   watermark   2013-01-01T10:00:00Z, held by departures/1 for 3.0 s
   lag         15,310 records
   in flight   1.2 MiB of 64.0 MiB; 3.0 MiB at most so far

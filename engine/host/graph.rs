@@ -13,7 +13,7 @@ use super::time::Time;
 use crate::plan::{Node, Plan, Role};
 use crate::run::local::Local;
 use crate::sink::{Outlet, Sink, System};
-use crate::source::{Env, From, Partition, Source};
+use crate::source::{Env, From, Partition, Source, SourcePlan};
 use crate::{Batch, Fault};
 
 /// What a node needs to become an operator of one worker.
@@ -48,6 +48,10 @@ type Connect = Box<dyn Fn(&Env, &From) -> Result<Vec<Partition>, Fault>>;
 /// A source as the leader needs it.
 pub(crate) struct DrawnSource {
     pub(crate) uid: String,
+    /// What it reads, by its plan.
+    pub(crate) from: String,
+    /// The system it reads from.
+    pub(crate) system: Option<String>,
     pub(crate) bounded: bool,
     pub(crate) connect: Connect,
 }
@@ -177,8 +181,11 @@ impl<'s> Graph<'s> {
         }
         let node = Node { role: Role::Source, settings, ..step_node(name.to_owned(), "source", Vec::new()) };
         let id = self.add(node);
+        let system = source.system();
         let connect = Box::new(move |env: &Env, from: &From| source.connect(env, from));
-        self.sources.borrow_mut().push(DrawnSource { uid: name.to_owned(), bounded: plan.bounded, connect });
+        let uid = name.to_owned();
+        let SourcePlan { from, bounded, .. } = plan;
+        self.sources.borrow_mut().push(DrawnSource { uid, from, system, bounded, connect });
         id
     }
 

@@ -18,7 +18,7 @@ use crate::Fault;
 use crate::clock;
 use crate::metrics::{Counter, Gauge};
 use crate::protocol::{Action, CommitRecord, Input, Protocol};
-use crate::sink::{Decider, Follower, Outgoing};
+use crate::sink::{Commit, Decider, Follower, Mirrored, Outgoing};
 
 /// An idle job commits at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -29,6 +29,8 @@ pub(crate) struct Routes {
     pub(crate) followers: Vec<Box<dyn Follower>>,
     /// Sinks of followers; all others are the decider's.
     pub(crate) following: BTreeMap<u32, usize>,
+    /// Sources, with what they read, whose positions are shown beside the commit record.
+    pub(crate) mirrored: Vec<(String, String)>,
 }
 
 /// What `status` wants to know of commits.
@@ -273,6 +275,19 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Where the sources stand whose positions the decider shows.
+    fn mirror(&self, manifest: &Manifest) -> Vec<Mirrored> {
+        let sources = self.routes.mirrored.iter().filter_map(|(uid, from)| Some((manifest.sources.get(uid)?, from)));
+        let partitions = sources.flat_map(|(source, from)| {
+            source.partitions.iter().map(|partition| Mirrored {
+                from: from.clone(),
+                partition: partition.partition,
+                next: partition.next,
+            })
+        });
+        partitions.collect()
+    }
+
     /// Has the decider make every prepared epoch up to `epoch` real.
     fn commit(&mut self, epoch: u64) -> Result<(), Fault> {
         let (manifest, checksum) = loop {
@@ -295,26 +310,23 @@ impl Coordinator {
         };
         let later = self.output.split_off(&(epoch + 1));
         let output = std::mem::replace(&mut self.output, later);
-        let batches: Vec<Outgoing> = output.into_values().flatten().collect();
-        let decided = batches.iter().filter(|batch| !self.routes.following.contains_key(&batch.sink));
-        if self.delivery == Delivery::AtMostOnce {
-            self.routes.decider.commit(epoch, &record.to_string())?;
+        let followed = |batch: &Outgoing| self.routes.following.contains_key(&batch.sink);
+        let (following, decided): (Vec<_>, Vec<_>) = output.into_values().flatten().partition(followed);
+        let (record, mirror) = (record.to_string(), self.mirror(&manifest));
+        let ahead = self.delivery == Delivery::AtMostOnce;
+        let output = if ahead { &[] } else { &decided[..] };
+        self.routes.decider.commit(&Commit { epoch, record: &record, output, mirror: &mirror })?;
+        if ahead {
             crate::failpoint::hit("between");
-            decided.into_iter().try_for_each(|batch| self.routes.decider.stage(batch))?;
+            decided.iter().try_for_each(|batch| self.routes.decider.stage(batch))?;
             self.routes.decider.publish()?;
-        } else {
-            for batch in decided {
-                self.routes.decider.stage(batch)?;
-            }
-            crate::failpoint::hit("staged");
-            self.routes.decider.commit(epoch, &record.to_string())?;
         }
         self.parent = manifest.id;
+        for batch in &following {
+            self.routes.followers[self.routes.following[&batch.sink]].deliver(batch)?;
+        }
         let mut weight = 0;
-        for batch in &batches {
-            if let Some(&follower) = self.routes.following.get(&batch.sink) {
-                self.routes.followers[follower].deliver(batch)?;
-            }
+        for batch in decided.iter().chain(&following) {
             weight += batch.weight();
             self.written.add(batch.len() as u64);
         }

@@ -1,10 +1,11 @@
 //! A run of a job: start, workers, coordinator, end.
 //!
-//! `start` locks, fences and builds, with `recover` deciding what to go on from; `running` is what the caller holds; `coordinator` drives
+//! `start` locks (`hold`), looks whether another instance lives (`watch`), fences and builds, with `recover` deciding what to go on from; `running` is what the caller holds; `coordinator` drives
 //! the protocol; `writer` makes parts durable; `keep` merges and deletes in the background; `worker` runs the dataflow; `local` is
 //! shared by the operators of a worker, `shared` and `lanes` by all threads; `pointer` decides for jobs whose outputs only follow.
 
 pub(crate) mod coordinator;
+mod hold;
 mod keep;
 pub(crate) mod lanes;
 pub(crate) mod local;
@@ -13,6 +14,7 @@ mod recover;
 mod running;
 pub(crate) mod shared;
 pub(crate) mod start;
+mod watch;
 mod worker;
 mod writer;
 

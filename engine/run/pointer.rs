@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::sink::{Decider, Outgoing};
+use crate::sink::{Commit, Decider, Outgoing};
 use crate::{Exit, Fault};
 
 /// Commits by replacing the file `committed` of a job's home.
@@ -32,12 +32,15 @@ impl Pointer {
 }
 
 impl Decider for Pointer {
-    fn fence(&mut self) -> Result<Option<String>, Fault> {
+    fn look(&mut self) -> Result<Option<String>, Fault> {
         match fs::read_to_string(self.path()) {
             Ok(text) => Ok(Some(text.trim_end().to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Fault::new(Exit::Retry, format!("cannot read {}", self.path().display())).because(error)),
         }
+    }
+    fn fence(&mut self) -> Result<Option<String>, Fault> {
+        self.look()
     }
     fn evidence(&mut self) -> Result<Option<String>, Fault> {
         Ok(None)
@@ -51,8 +54,8 @@ impl Decider for Pointer {
     fn stage(&mut self, _: &Outgoing) -> Result<(), Fault> {
         Ok(())
     }
-    fn commit(&mut self, _: u64, record: &str) -> Result<(), Fault> {
-        self.replace(record).map_err(|error| {
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Fault> {
+        self.replace(commit.record).map_err(|error| {
             Fault::new(Exit::Retry, format!("cannot replace {}", self.path().display())).because(error)
         })
     }

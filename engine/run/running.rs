@@ -11,6 +11,7 @@ use super::coordinator::Committed;
 use super::lanes::{Lane, Standing};
 use super::shared::{Event, Shared};
 use crate::metrics::Metrics;
+use crate::sink::Patience;
 use crate::status::{PartitionStatus, Status};
 use crate::{Exit, Fault, clock};
 
@@ -34,19 +35,16 @@ impl std::fmt::Debug for Running {
 impl Running {
     /// Asks the job to stop: commit the open epoch and leave, open windows kept. Does not wait.
     pub fn stop(&self) {
-        if let Some(events) = &self.events {
-            // A coordinator that has left needs no telling.
-            let _ = events.send(Event::Stop);
-        }
+        self.stopper()();
     }
 
     /// Something that stops the job, for a signal handler.
     pub fn stopper(&self) -> impl Fn() + Send + Sync + 'static {
-        let events = self.events.clone();
+        let (events, patience) = (self.events.clone(), self.shared.as_ref().map(|shared| shared.patience.clone()));
         move || {
-            if let Some(events) = &events {
-                let _ = events.send(Event::Stop);
-            }
+            patience.iter().for_each(Patience::stop);
+            // A coordinator that has left needs no telling.
+            let _ = events.as_ref().map(|events| events.send(Event::Stop));
         }
     }
 
@@ -123,6 +121,9 @@ fn report(
     status.late = metrics.total("millpond_late_records_total") as u64;
     status.bad =
         (metrics.total("millpond_skipped_records_total") + metrics.total("millpond_dead_letters_total")) as u64;
+    if let Some((what, since)) = shared.patience.waiting() {
+        (status.waiting, status.waiting_since) = (Some(what), Some(since.micros()));
+    }
     status.in_flight = shared.credits.in_flight();
     status.budget = shared.credits.budget();
     status.in_flight_peak = shared.credits.peak();

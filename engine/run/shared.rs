@@ -9,7 +9,7 @@ use millpond_state::Delta;
 use millpond_state::store::{FileRef, PartitionState, RunId};
 
 use crate::metrics::Metrics;
-use crate::sink::Outgoing;
+use crate::sink::{Outgoing, Patience};
 use crate::source::Waker;
 use crate::{Fault, Fires};
 
@@ -137,6 +137,7 @@ pub(crate) struct Shared {
     pub(crate) input_bytes: AtomicU64,
     pub(crate) events: Sender<Event>,
     pub(crate) closed: Sender<Closed>,
+    pub(crate) patience: Patience,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -152,6 +153,7 @@ impl Shared {
         cut: u64,
         events: Sender<Event>,
         closed: Sender<Closed>,
+        patience: Patience,
     ) -> Arc<Self> {
         Arc::new(Shared {
             job,
@@ -167,6 +169,7 @@ impl Shared {
             input_bytes: AtomicU64::new(0),
             events,
             closed,
+            patience,
             wakers: Mutex::new(Vec::new()),
         })
     }

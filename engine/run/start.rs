@@ -2,13 +2,12 @@
 //! only then build a dataflow.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{Read as _, Seek, Write};
+use std::fs;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use millpond_state::store::{Manifest, RunId, Store};
+use millpond_state::store::{Manifest, Newer, RunId, Store};
 
 use super::coordinator::{Committed, Coordinator, Routes};
 use super::lanes::{Lane, Lanes};
@@ -17,12 +16,12 @@ use super::recover::{Found, check_sources, genesis, recover};
 use super::running::Running;
 use super::shared::{Event, Shared};
 use super::writer::store_fault;
-use super::{Ended, Run, keep, worker, writer};
+use super::{Ended, Run, hold, keep, watch, worker, writer};
 use crate::host::graph::{Graph, Resume};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::protocol::CommitRecord;
-use crate::sink::{Decider, Opened, Outlet, System};
+use crate::sink::{Begin, Commit, Decider, Opened, Outlet, Patience, System};
 use crate::source::Env;
 use crate::status::Status;
 use crate::{Exit, Fault, clock};
@@ -63,18 +62,19 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     fs::create_dir_all(&home).map_err(|error| {
         Fault::new(Exit::Usage, format!("cannot make the state directory {}", home.display())).because(error)
     })?;
-    let lock = lock(&home)?;
     let run_id = RunId::new(clock::random());
+    let mut routes = routes(&graph, env)?;
+    let takes_over = routes.decider.takes_over();
+    let hold = if takes_over { hold::run(&home, run_id)? } else { hold::directory(&home)? };
     let store =
         Store::open(&home, run_id).map_err(|error| store_fault("the checkpoint store cannot be opened", &error))?;
     let store = Arc::new(store);
-    let mut routes = routes(&graph, env)?;
-    let record = routes.decider.fence()?;
-    let record = record.map(|text| text.parse::<CommitRecord>()).transpose().map_err(|error| {
-        Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity()))
-            .because(error)
-    })?;
-    let instance = format!("{}:{}", hostname(), std::process::id());
+    let host = hostname();
+    if takes_over && let Some(record) = parse(env, routes.decider.look()?)? {
+        watch::until_quiet(env, &record, &host, routes.decider.as_mut())?;
+    }
+    let record = parse(env, routes.decider.fence()?)?;
+    let instance = format!("{host}:{}", std::process::id());
     let found = recover(&run, &plan, &store, record.as_ref(), routes.decider.as_mut())?;
     let committed = Arc::new(Mutex::new(Committed { epoch: 0, clock: None, files: Vec::new(), written: 0 }));
     let metrics = Metrics::default();
@@ -112,7 +112,9 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     check_sources(&graph, env, &manifest)?;
     let most = manifest.sources.values().map(|source| source.partitions.len()).max().unwrap_or(1);
     routes.decider.create(u32::try_from(most.max(1)).expect("a topic has less than four billion partitions"))?;
-    routes.decider.begin(&run_id.to_string());
+    let patience = Patience::default();
+    let begin = Begin { run: run_id.to_string(), delivery: run.delivery, patience: patience.clone() };
+    routes.decider.begin(&begin);
     let period_ms = run.interval.as_millis().max(2_000) as u64;
     if genesis {
         let checksum = store
@@ -123,10 +125,16 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         let id = manifest.id;
         let instance = instance.clone();
         let record = CommitRecord { job, version, id, parent, checksum, instance, clock: clock::wall(), period_ms };
-        routes.decider.commit(manifest.id.epoch, &record.to_string())?;
+        let record = record.to_string();
+        routes.decider.commit(&Commit { epoch: manifest.id.epoch, record: &record, output: &[], mirror: &[] })?;
     }
-    // Only what the committed checkpoint needs is kept; parts of runs that died are not.
-    let discarded = store.discard_unfinished(Some(&manifest), &[]);
+    if takes_over {
+        hold::forget_dead(&home, run_id);
+    }
+    // Only what the committed checkpoint needs is kept; parts of runs that died are not. Where another instance may take over at any
+    // moment, what is newer than our checkpoint may be that one's.
+    let newer = if takes_over { Newer::Keep } else { Newer::Discard };
+    let discarded = store.discard_unfinished(Some(&manifest), &[], newer);
     discarded.map_err(|error| store_fault("leftovers of an earlier run cannot be removed", &error))?;
     let partitions = sink_partitions(&graph, &routes);
     let (events, event_queue) = crossbeam::channel::unbounded();
@@ -144,6 +152,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         cut,
         events.clone(),
         closed,
+        patience,
     );
     let resume = Resume {
         env: env.clone(),
@@ -198,7 +207,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         // ends with the last `Shared`.
         let _ = keeper.join();
         drop(writer);
-        drop(lock);
+        drop(hold);
         ended
     })?;
     Ok(Running {
@@ -217,32 +226,11 @@ fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stati
     thread.map_err(|error| Fault::new(Exit::Retry, format!("the thread {name} cannot be started")).because(error))
 }
 
-/// The run lock, held for the process's life. A paused holder keeps it, which is right.
-fn lock(home: &std::path::Path) -> Result<File, Fault> {
-    let path = home.join("lock");
-    let open = || File::options().create(true).truncate(false).read(true).write(true).open(&path);
-    let cannot = |error| Fault::new(Exit::Retry, format!("cannot lock {}", path.display())).because(error);
-    let mut file = open().map_err(cannot)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(fs::TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            let path = path.display();
-            return Err(Fault::new(
-                Exit::AlreadyRunning,
-                format!("another instance runs on this state (process {}, lock {path})", holder.trim()),
-            ));
-        }
-        Err(fs::TryLockError::Error(error)) => return Err(cannot(error)),
-    }
-    let write = (|| {
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(std::process::id().to_string().as_bytes())
-    })();
-    write.map_err(cannot)?;
-    Ok(file)
+pub(super) fn parse(env: &Env, record: Option<String>) -> Result<Option<CommitRecord>, Fault> {
+    record.map(|text| text.parse::<CommitRecord>()).transpose().map_err(|error| {
+        Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity()))
+            .because(error)
+    })
 }
 
 fn hostname() -> String {
@@ -264,7 +252,7 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
     for (identity, (system, outlets)) in systems {
         match system.open(env, &outlets)? {
             Opened::Decider(opened) => {
-                if let Some((other, _)) = &decider {
+                if let Some((other, ..)) = &decider {
                     return Err(Fault::new(
                         Exit::FixJob,
                         format!(
@@ -281,9 +269,14 @@ fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
             }
         }
     }
-    let decider =
-        decider.map_or_else(|| Box::new(Pointer::new(env.home())) as Box<dyn Decider>, |(_, decider)| decider);
-    Ok(Routes { decider, followers, following })
+    let (decides, decider) = match decider {
+        Some((identity, decider)) => (Some(identity), decider),
+        None => (None, Box::new(Pointer::new(env.home())) as Box<dyn Decider>),
+    };
+    let sources = graph.sources.borrow();
+    let beside = sources.iter().filter(|source| source.system.is_some() && source.system == decides);
+    let mirrored = beside.map(|source| (source.uid.clone(), source.from.clone())).collect();
+    Ok(Routes { decider, followers, following, mirrored })
 }
 
 fn sink_partitions(graph: &Graph<'_>, routes: &Routes) -> BTreeMap<u32, u32> {

@@ -235,7 +235,7 @@ fn whatever_operation_fails_the_committed_checkpoint_and_its_parent_restore_exac
 fn the_next_run_cleans_up(dir: &Path, committed: u64, what: &str) {
     let store = Store::open_on(dir, RunId::new(0xb0b), Box::new(Faulty::default())).unwrap();
     let manifest = store.manifest(id(committed)).unwrap();
-    store.discard_unfinished(Some(&manifest), &[]).unwrap();
+    store.discard_unfinished(Some(&manifest), &[], Newer::Discard).unwrap();
     let kept = store.manifests().unwrap();
     assert!(kept.iter().all(|id| id.epoch == committed || id.epoch + 1 == committed), "{what}: {kept:?}");
     let mut needed: BTreeSet<String> = kept.iter().map(|id| Name::Manifest(*id).to_string()).collect();

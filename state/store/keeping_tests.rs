@@ -94,7 +94,7 @@ fn files_that_are_not_ours_are_let_alone() {
     fs::create_dir_all(dir.path().join("index/mine")).unwrap();
     fs::create_dir_all(dir.path().join("index/000000000000dead")).unwrap();
     let store = Store::open(dir.path(), RunId::new(2)).unwrap();
-    let mut deleted = store.discard_unfinished(Some(&manifests[3]), &[]).unwrap();
+    let mut deleted = store.discard_unfinished(Some(&manifests[3]), &[], Newer::Discard).unwrap();
     deleted.retain(|name| name.contains("dead"));
     deleted.sort();
     assert_eq!(deleted, dead);
@@ -115,7 +115,7 @@ fn what_a_dead_run_wrote_beyond_the_committed_checkpoint_goes() {
         section.drop_prefix(b"");
         Delta { sections: vec![section] }
     });
-    store.discard_unfinished(Some(&manifests[1]), &[]).unwrap();
+    store.discard_unfinished(Some(&manifests[1]), &[], Newer::Discard).unwrap();
     assert_eq!(store.manifests().unwrap(), [id(1), id(2)]);
     let parts = [format!("{}-0.part", id(1)), format!("{}-0.part", id(2)), own.unwrap().unwrap().name];
     let mut found = names(&dir.path().join("checkpoints"));
@@ -130,7 +130,7 @@ fn a_first_start_leaves_nothing_of_runs_that_never_committed() {
     let dir = tempfile::tempdir().unwrap();
     chain(&Store::open(dir.path(), id(0).run).unwrap(), 2);
     let store = Store::open(dir.path(), RunId::new(2)).unwrap();
-    store.discard_unfinished(None, &[]).unwrap();
+    store.discard_unfinished(None, &[], Newer::Discard).unwrap();
     assert_eq!(names(&dir.path().join("checkpoints")), Vec::<String>::new());
 }
 
@@ -142,11 +142,11 @@ fn nothing_is_discarded_while_a_needed_manifest_cannot_be_read() {
     let marked = dir.path().join(format!("checkpoints/{}.manifest", id(1)));
     let bytes = fs::read(&marked).unwrap();
     fs::write(&marked, &bytes[1..]).unwrap();
-    let error = store.discard_unfinished(Some(&manifests[3]), &[id(1)]).unwrap_err();
+    let error = store.discard_unfinished(Some(&manifests[3]), &[id(1)], Newer::Discard).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");
     assert_eq!(store.manifests().unwrap().len(), 4);
     // As soon as nobody needs it, it goes.
-    store.discard_unfinished(Some(&manifests[3]), &[]).unwrap();
+    store.discard_unfinished(Some(&manifests[3]), &[], Newer::Discard).unwrap();
     assert_eq!(store.manifests().unwrap(), [id(3), id(4)]);
 }
 

@@ -63,6 +63,15 @@ use write::DataFile;
 
 use crate::Delta;
 
+/// What becomes of other runs' files that are newer than the committed checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newer {
+    /// Their runs are dead: they go.
+    Discard,
+    /// They may be a live run's that has taken over meanwhile: they stay, and go once the committed checkpoint has passed them.
+    Keep,
+}
+
 /// The checkpoints of one version of a job.
 ///
 /// ```
@@ -204,7 +213,7 @@ impl Store {
     }
 
     /// Deletes what dead runs left behind: files they were still writing, checkpoints that were never committed, parts that none of the
-    /// needed checkpoints refers to; answers with their names. To be called at the start of a run, once it has fenced the others and
+    /// needed checkpoints refers to; answers with their names. With [`Newer::Keep`], only what is not newer than `committed`. To be called at the start of a run, once it has fenced the others and
     /// knows what is `committed` (`None` when nothing ever was), before it writes anything.
     ///
     /// # Errors
@@ -213,6 +222,7 @@ impl Store {
         &self,
         committed: Option<&Manifest>,
         also: &[CheckpointId],
+        newer: Newer,
     ) -> Result<Vec<String>, StoreError> {
         let committed = committed.map(|manifest| manifest.id);
         for id in committed.iter().chain(also) {
@@ -220,7 +230,10 @@ impl Store {
         }
         let needed = retain::needed(&self.with_index(Index::lineage)?, committed, also);
         let found = self.checkpoints.found()?;
-        let others = |name: &&Name| name.id().run != self.run;
+        let past = |id: CheckpointId| {
+            newer == Newer::Discard || committed.is_some_and(|committed| id.epoch <= committed.epoch)
+        };
+        let others = |name: &&Name| name.id().run != self.run && past(name.id());
         let mut ids = found
             .whole
             .iter()

@@ -146,7 +146,7 @@ fn life(seed: u64) {
             run += 1;
             workers = [1, 2, 3, 6][random.below(4) as usize];
             store = open(run);
-            store.discard_unfinished(Some(&committed), &[marker]).unwrap();
+            store.discard_unfinished(Some(&committed), &[marker], Newer::Discard).unwrap();
             tip = committed.clone();
         }
         let mut model = models[&tip.id].clone();
@@ -188,7 +188,7 @@ fn life(seed: u64) {
     }
     drop(store);
     let store = open(run + 1);
-    store.discard_unfinished(Some(&committed), &[]).unwrap();
+    store.discard_unfinished(Some(&committed), &[], Newer::Discard).unwrap();
     let mut needed: BTreeSet<String> = committed.files.iter().map(|file| file.name.clone()).collect();
     for id in committed.parent.into_iter().chain([committed.id]) {
         if let Ok(manifest) = store.manifest(id) {

@@ -1,5 +1,5 @@
 //! Changes take back what they said before; a topic that is only appended to cannot.
-//~ `LogSink<Json>` does not take changes of `String` to `u64`
+//~ `TopicSink<Log, Json>` does not take changes of `String` to `u64`
 //~ an appending sink does not take changes: write them to an upsert topic with `.upsert(..)`
 
 use millpond::log::Log;

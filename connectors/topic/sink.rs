@@ -7,29 +7,29 @@ use millpond_engine::sink::{Encode, Outgoing, Sink, SinkPlan, System};
 use millpond_engine::{Batch, Exit, Fault};
 use millpond_state::Data;
 
+use super::Topics;
 use super::key::{WireKey, partition_of};
-use crate::log::Log;
 use crate::{Format, FormatError};
 
 type KeyOf<T> = Rc<dyn Fn(&T, &mut Vec<u8>) -> bool>;
 type PlaceOf<T> = Rc<dyn Fn(&T, u32) -> u32>;
 
-/// What [`Log::write`] makes: records without keys.
+/// Values written to a topic, as records without keys. What `write` of the embedded log and of Kafka makes.
 #[derive(Clone, Debug)]
 #[must_use = "a sink is written when it is given to `stream.sink(..)`"]
-pub struct LogSink<F> {
-    log: Log,
+pub struct TopicSink<L, F> {
+    topics: L,
     topic: String,
     format: F,
 }
 
-impl<F> LogSink<F> {
-    pub(super) fn new(log: Log, topic: &str, format: F) -> Self {
-        LogSink { log, topic: topic.to_owned(), format }
+impl<L: Topics, F> TopicSink<L, F> {
+    pub(crate) fn new(topics: L, topic: &str, format: F) -> Self {
+        TopicSink { topics, topic: topic.to_owned(), format }
     }
 
-    pub(super) fn log(&self) -> &Log {
-        &self.log
+    pub(super) fn topics(&self) -> &L {
+        &self.topics
     }
     pub(super) fn topic(&self) -> &str {
         &self.topic
@@ -39,17 +39,17 @@ impl<F> LogSink<F> {
     }
 
     /// Gives each record a key, which also chooses its partition. The type is said in the closure: `.key(|count: &Count| ..)`.
-    pub fn key<T, K: WireKey>(self, key: impl Fn(&T) -> K + 'static) -> LogSinkBy<T, F> {
-        LogSinkBy { key: Some(keyed(key)), ..self.by() }
+    pub fn key<T, K: WireKey>(self, key: impl Fn(&T) -> K + 'static) -> TopicSinkBy<L, T, F> {
+        TopicSinkBy { key: Some(keyed(key)), ..self.by() }
     }
 
     /// Chooses each record's partition, given how many there are.
-    pub fn partition<T>(self, place: impl Fn(&T, u32) -> u32 + 'static) -> LogSinkBy<T, F> {
-        LogSinkBy { place: Some(Rc::new(place)), ..self.by() }
+    pub fn partition<T>(self, place: impl Fn(&T, u32) -> u32 + 'static) -> TopicSinkBy<L, T, F> {
+        TopicSinkBy { place: Some(Rc::new(place)), ..self.by() }
     }
 
-    fn by<T>(self) -> LogSinkBy<T, F> {
-        LogSinkBy { to: self, key: None, place: None }
+    fn by<T>(self) -> TopicSinkBy<L, T, F> {
+        TopicSinkBy { to: self, key: None, place: None }
     }
 }
 
@@ -57,37 +57,37 @@ fn keyed<T, K: WireKey>(key: impl Fn(&T) -> K + 'static) -> KeyOf<T> {
     Rc::new(move |value, out| key(value).put(out))
 }
 
-impl<T: Data, F: Format<T>> Sink<T> for LogSink<F> {
+impl<T: Data, L: Topics, F: Format<T>> Sink<T> for TopicSink<L, F> {
     fn plan(&self) -> SinkPlan {
-        plan(&self.topic)
+        plan(&self.topics, &self.topic)
     }
     fn system(&self) -> Rc<dyn System> {
-        self.log.system()
+        self.topics.system()
     }
     fn encoder(&self, partitions: u32) -> Box<dyn Encode<T>> {
         self.clone().by().encoder(partitions)
     }
 }
 
-pub(super) fn plan(topic: &str) -> SinkPlan {
-    SinkPlan { kind: "log".to_owned(), to: topic.to_owned() }
+pub(super) fn plan<L: Topics>(_: &L, topic: &str) -> SinkPlan {
+    SinkPlan { kind: L::KIND.to_owned(), to: topic.to_owned() }
 }
 
-/// A [`LogSink`] whose records have keys, or places of their own.
+/// A [`TopicSink`] whose records have keys, or places of their own.
 #[must_use = "a sink is written when it is given to `stream.sink(..)`"]
-pub struct LogSinkBy<T, F> {
-    to: LogSink<F>,
+pub struct TopicSinkBy<L, T, F> {
+    to: TopicSink<L, F>,
     key: Option<KeyOf<T>>,
     place: Option<PlaceOf<T>>,
 }
 
-impl<T, F: fmt::Debug> fmt::Debug for LogSinkBy<T, F> {
+impl<L: fmt::Debug, T, F: fmt::Debug> fmt::Debug for TopicSinkBy<L, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogSinkBy").field("to", &self.to).finish_non_exhaustive()
+        f.debug_struct("TopicSinkBy").field("to", &self.to).finish_non_exhaustive()
     }
 }
 
-impl<T, F> LogSinkBy<T, F> {
+impl<L, T, F> TopicSinkBy<L, T, F> {
     /// Gives each record a key, which also chooses its partition unless that is chosen in another way.
     pub fn key<K: WireKey>(mut self, key: impl Fn(&T) -> K + 'static) -> Self {
         self.key = Some(keyed(key));
@@ -101,15 +101,15 @@ impl<T, F> LogSinkBy<T, F> {
     }
 }
 
-impl<T: Data, F: Format<T>> Sink<T> for LogSinkBy<T, F> {
+impl<T: Data, L: Topics, F: Format<T>> Sink<T> for TopicSinkBy<L, T, F> {
     fn plan(&self) -> SinkPlan {
-        plan(&self.to.topic)
+        plan(&self.to.topics, &self.to.topic)
     }
     fn system(&self) -> Rc<dyn System> {
-        self.to.log.system()
+        self.to.topics.system()
     }
     fn encoder(&self, partitions: u32) -> Box<dyn Encode<T>> {
-        let LogSink { topic, format, .. } = self.to.clone();
+        let TopicSink { topic, format, .. } = self.to.clone();
         Box::new(Encoder {
             topic,
             format,
@@ -165,6 +165,7 @@ mod tests {
     use millpond_state::Timestamp;
 
     use super::*;
+    use crate::log::Log;
     use crate::{Json, Text};
 
     fn encode<T: Data>(sink: &impl Sink<T>, values: Vec<T>) -> Result<Outgoing, Fault> {

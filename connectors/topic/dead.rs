@@ -5,29 +5,29 @@ use std::rc::Rc;
 use millpond_engine::sink::{Encode, Outgoing, Sink, SinkPlan, System};
 use millpond_engine::{Batch, DeadLetter, Fault};
 
+use super::Topics;
 use super::key::partition_of;
-use crate::log::Log;
 
-/// What [`Log::dead_letters`] makes.
+/// Bad records written to a topic. What `dead_letters` of the embedded log and of Kafka makes.
 #[derive(Clone, Debug)]
 #[must_use = "dead letters are written when this is given to `flow.dead_letters(..)`"]
-pub struct DeadLetters {
-    log: Log,
+pub struct DeadLetters<L> {
+    topics: L,
     topic: String,
 }
 
-impl DeadLetters {
-    pub(super) fn new(log: Log, topic: &str) -> Self {
-        DeadLetters { log, topic: topic.to_owned() }
+impl<L> DeadLetters<L> {
+    pub(crate) fn new(topics: L, topic: &str) -> Self {
+        DeadLetters { topics, topic: topic.to_owned() }
     }
 }
 
-impl Sink<DeadLetter> for DeadLetters {
+impl<L: Topics> Sink<DeadLetter> for DeadLetters<L> {
     fn plan(&self) -> SinkPlan {
-        super::sink::plan(&self.topic)
+        super::sink::plan(&self.topics, &self.topic)
     }
     fn system(&self) -> Rc<dyn System> {
-        self.log.system()
+        self.topics.system()
     }
     fn encoder(&self, partitions: u32) -> Box<dyn Encode<DeadLetter>> {
         Box::new(Encoder { partitions: partitions.max(1) })
@@ -70,6 +70,7 @@ mod tests {
     use millpond_state::Timestamp;
 
     use super::*;
+    use crate::log::Log;
 
     #[test]
     fn a_letter_keeps_what_it_had_and_says_what_was_wrong() {

@@ -7,19 +7,20 @@ use millpond_engine::sink::{Encode, Outgoing, Sink, SinkPlan, System};
 use millpond_engine::{Batch, Change, Exit, Fault, UpsertSink};
 use millpond_state::Data;
 
+use super::Topics;
 use super::key::{WireKey, partition_of};
-use super::sink::{LogSink, plan};
+use super::sink::{TopicSink, plan};
 use crate::{Format, FormatError};
 
-/// What [`LogSink::upsert`] makes: a record with the change's key and its new value, or a tombstone when it was deleted. The topic is
+/// What [`TopicSink::upsert`] makes: a record with the change's key and its new value, or a tombstone when it was deleted. The topic is
 /// compacted, when the job creates it.
 #[derive(Clone, Debug)]
 #[must_use = "a sink is written when it is given to `changes.sink(..)`"]
-pub struct LogUpsert<F> {
-    to: LogSink<F>,
+pub struct TopicUpsert<L, F> {
+    to: TopicSink<L, F>,
 }
 
-impl<F> LogSink<F> {
+impl<L: Topics, F> TopicSink<L, F> {
     /// Takes changes instead of records: the newest value of each key is what counts.
     ///
     /// ```
@@ -27,17 +28,17 @@ impl<F> LogSink<F> {
     /// let counts = Log::at("state/log").write("counts", Json).upsert(); // for `.count().sink("counts", counts)`
     /// # let _ = counts;
     /// ```
-    pub fn upsert(self) -> LogUpsert<F> {
-        LogUpsert { to: self }
+    pub fn upsert(self) -> TopicUpsert<L, F> {
+        TopicUpsert { to: self }
     }
 }
 
-impl<K: Data + WireKey, V: Data, F: Format<V>> Sink<Change<K, V>> for LogUpsert<F> {
+impl<K: Data + WireKey, V: Data, L: Topics, F: Format<V>> Sink<Change<K, V>> for TopicUpsert<L, F> {
     fn plan(&self) -> SinkPlan {
-        plan(self.to.topic())
+        plan(self.to.topics(), self.to.topic())
     }
     fn system(&self) -> Rc<dyn System> {
-        self.to.log().system()
+        self.to.topics().system()
     }
     fn upsert(&self) -> bool {
         true
@@ -48,7 +49,7 @@ impl<K: Data + WireKey, V: Data, F: Format<V>> Sink<Change<K, V>> for LogUpsert<
     }
 }
 
-impl<K: Data + WireKey, V: Data, F: Format<V>> UpsertSink<K, V> for LogUpsert<F> {}
+impl<K: Data + WireKey, V: Data, L: Topics, F: Format<V>> UpsertSink<K, V> for TopicUpsert<L, F> {}
 
 struct Encoder<F> {
     topic: String,

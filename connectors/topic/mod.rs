@@ -1,0 +1,29 @@
+//! Topics as sinks: what the embedded log and Kafka have in common.
+//!
+//! A sink here says how a record becomes key, value and headers, and which partition it goes to. Where the topic lies, and whose atomic
+//! write makes its records real, is the [`Topics`]' own.
+//!
+//! Modules: `sink` (values), `upsert` (changes), `dead` (bad records), `key` (keys and the partitions they choose).
+
+mod dead;
+mod key;
+mod sink;
+mod upsert;
+
+use std::fmt;
+use std::rc::Rc;
+
+use millpond_engine::sink::System;
+
+pub use dead::DeadLetters;
+pub use key::{WireKey, partition_of};
+pub use sink::{TopicSink, TopicSinkBy};
+pub use upsert::TopicUpsert;
+
+/// A place that has topics: an embedded log, a Kafka cluster.
+pub trait Topics: Clone + fmt::Debug + 'static {
+    /// What kind of place, for plans: `log`, `kafka`.
+    const KIND: &'static str;
+    /// The system that makes its records real.
+    fn system(&self) -> Rc<dyn System>;
+}
