@@ -43,8 +43,10 @@ impl Running {
         let (events, patience) = (self.events.clone(), self.shared.as_ref().map(|shared| shared.patience.clone()));
         move || {
             patience.iter().for_each(Patience::stop);
-            // A coordinator that has left needs no telling.
-            let _ = events.as_ref().map(|events| events.send(Event::Stop));
+            if let Some(events) = &events {
+                // A coordinator that has left needs no telling.
+                let _ = events.send(Event::Stop);
+            }
         }
     }
 
