@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod model;
+#[path = "../kit/processes.rs"]
+mod processes;
 mod runs;
 mod trial;
 

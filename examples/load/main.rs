@@ -1,0 +1,171 @@
+//! Writes made-up clicks to a topic of Kafka, for `page_views` and `relay` to read: as many and as fast as asked for.
+//!
+//! It is a plain producer and no job. `cargo run --release --example load -- --brokers localhost:9092` writes 100,000 clicks;
+//! docs/load.md tells the rest.
+
+mod clicks;
+mod topic;
+mod writer;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use millpond::engine::cli::parse_span;
+use millpond::{Exit, Fault, Timestamp, partition_of};
+
+use clicks::{Click, Clicks};
+use writer::Writer;
+
+/// Writes made-up clicks to a topic of Kafka: the same ones for the same seed
+#[derive(Debug, Parser)]
+#[command(name = "load")]
+struct Options {
+    /// The brokers: host:port, several separated by commas
+    #[arg(long, env = "MILLPOND_BROKERS", default_value = "localhost:9092")]
+    brokers: String,
+    /// A setting of librdkafka; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    kafka: Vec<String>,
+    /// The topic to write to
+    #[arg(long, default_value = "clicks")]
+    topic: String,
+    /// How many partitions the topic gets where it does not exist yet
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    partitions: u32,
+    /// How many clicks to write
+    #[arg(long, default_value_t = 100_000)]
+    count: u64,
+    /// How many a second; as fast as the broker takes them without it
+    #[arg(long)]
+    rate: Option<u32>,
+    /// Leave out so many clicks at the beginning, which an earlier run has written
+    #[arg(long, default_value_t = 0)]
+    skip: u64,
+    /// Other clicks
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many pages are clicked on
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pages: u32,
+    /// Event time of the first click
+    #[arg(long, value_name = "TIME", default_value = "2023-11-14T22:13:20Z", value_parser = time)]
+    start: Timestamp,
+    /// How much event time the clicks of one run cover
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = parse_span)]
+    span: Duration,
+    /// A click's event time is when it is written, and --start, --span and --out-of-order do not count
+    #[arg(long)]
+    live: bool,
+    /// How far behind the newest click one may lie
+    #[arg(long, value_name = "SPAN", default_value = "5s", value_parser = parse_span)]
+    out_of_order: Duration,
+    /// The share of clicks that lie one to three minutes further back
+    #[arg(long, value_name = "SHARE", default_value_t = 0.001, value_parser = share)]
+    late: f64,
+    /// Write in transactions of so many clicks
+    #[arg(long, value_name = "CLICKS", value_parser = clap::value_parser!(u64).range(1..))]
+    transaction: Option<u64>,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|error| error.to_string())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("{text:?} is not a number between 0 and 1"))
+}
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            // `--help` comes as an error too.
+            error.print().ok();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Finished }.into();
+        }
+    };
+    match load(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            eprintln!("help: what the message names must be mended; clicks that were written stay");
+            fault.exit().into()
+        }
+    }
+}
+
+fn load(options: &Options) -> Result<(), Fault> {
+    let settings = writer::settings(&options.brokers, &options.kafka)?;
+    let partitions = topic::partitions(&settings, &options.topic, options.partitions)?;
+    let clicks = Clicks {
+        seed: options.seed,
+        pages: options.pages,
+        start_ms: options.start.micros() / 1_000,
+        gap_us: options.span.as_micros() as u64 / options.count.max(1),
+        out_of_order_ms: options.out_of_order.as_millis() as i64,
+        late: options.late,
+    };
+    let mut writer = Writer::open(&settings, &options.topic, options.transaction)?;
+    let began = Instant::now();
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    for written in 0..options.count {
+        if let Some(rate) = options.rate {
+            keep_pace(began, written, rate);
+        }
+        let click = clicks.click(options.skip + written);
+        let click = if options.live { Click { at: now_ms(), ..click } } else { click };
+        key.clear();
+        value.clear();
+        click.put_key(&mut key);
+        click.put_value(&mut value);
+        writer.write(partition_of(&key, partitions), &key, &value)?;
+    }
+    writer.finish()?;
+    let Options { brokers, topic, count, .. } = options;
+    let rate = *count as f64 / began.elapsed().as_secs_f64();
+    println!("{count} clicks written to topic {topic} ({partitions} partitions) at {brokers}, {rate:.0} a second");
+    println!(
+        "try next: cargo run --release --example page_views -- run --brokers {brokers} --input {topic} --until-end"
+    );
+    Ok(())
+}
+
+/// Waits until the click of this number is due. What was missed is made up for.
+fn keep_pace(began: Instant, number: u64, rate: u32) {
+    let due = Duration::from_nanos((u128::from(number) * 1_000_000_000 / u128::from(rate.max(1))) as u64);
+    let early = due.saturating_sub(began.elapsed());
+    // A sleep is never shorter than some 60 microseconds; below that, clicks go out in small bursts.
+    if early > Duration::from_micros(200) {
+        std::thread::sleep(early);
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_options_are_refused_with_a_reason() {
+        let refused = |args: &[&str]| {
+            Options::try_parse_from([&["load"], args].concat()).expect_err("they are wrong").to_string()
+        };
+        assert!(refused(&["--late", "2"]).contains("between 0 and 1"));
+        assert!(refused(&["--span", "60"]).contains("a span of time like"));
+        assert!(refused(&["--partitions", "0"]).contains("0 is not in"));
+        assert!(refused(&["--start", "yesterday"]).contains("--start"));
+    }
+
+    #[test]
+    fn settings_are_pairs() {
+        let fault = writer::settings("localhost:9092", &["acks".to_owned()]).expect_err("it has no value");
+        assert_eq!(fault.exit(), Exit::Usage);
+        let settings = writer::settings("localhost:9092", &["acks=all".to_owned()]).expect("it is a pair");
+        assert_eq!(settings.get("acks"), Some("all"));
+    }
+}

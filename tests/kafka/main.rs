@@ -1,0 +1,22 @@
+//! Jobs on a real broker: Apache Kafka, started by broker.sh, once for the whole program.
+//!
+//! The oracle is always the same: what a `read_committed` reader sees of a job's topics equals what a model of a few lines makes of its
+//! input, whatever was killed, stopped or broken in between. Each test has topics and a job name of its own.
+
+#![cfg(feature = "kafka")]
+#![expect(dead_code, reason = "the jobs that these tools are for come with the connector")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod broker;
+#[path = "../../examples/load/clicks.rs"]
+mod clicks;
+mod cluster;
+mod model;
+#[path = "../kit/processes.rs"]
+mod processes;
+mod producers;
+mod reader;
+mod runs;
+mod world;
+
+mod smoke;
