@@ -49,7 +49,7 @@ pub use format::{
 };
 pub use generator::{Dice, Generator, GeneratorReader, generate};
 #[cfg(feature = "kafka")]
-pub use kafka::Kafka;
+pub use kafka::{Kafka, KafkaReader, KafkaSource};
 pub use log_job::{LogReader, LogSource};
 pub use stdout::{Null, Stdout, StdoutLines, null};
 pub use topic::{DeadLetters, TopicSink, TopicSinkBy, TopicUpsert, Topics, WireKey, partition_of};

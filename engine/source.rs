@@ -142,6 +142,10 @@ pub trait Collect<T> {
     fn take(&mut self, arrival: Arrival, value: T);
     /// The source knows that nothing before `watermark` will follow in this partition.
     fn promise(&mut self, watermark: Timestamp);
+    /// No record before the position `next` is left to read: what lies there holds none.
+    fn passed(&mut self, next: u64) {
+        let _ = next;
+    }
     /// One record that does not decode, and why. What becomes of it is the job's policy.
     fn refuse(&mut self, arrival: Arrival, reason: String);
 }
@@ -221,11 +225,21 @@ pub trait Reader<T>: 'static {
     /// When the log cannot be read there.
     fn seek(&mut self, slot: usize, offset: u64) -> Result<(), Fault>;
 
-    /// The bytes of a record of the batch read last, when the source has such bytes.
+    /// [`original`](Self::original) will be asked for records that were handed over, not only for those refused. Called once, before the
+    /// first read.
+    fn keep_originals(&mut self) {}
+
+    /// The bytes of a record of the batch read last, when the source has such bytes. Of records that were handed over only after
+    /// [`keep_originals`](Self::keep_originals).
     fn original(&mut self, slot: usize, offset: u64) -> Option<Original>;
 
-    /// One past the newest record known, for lag; `None` where that has no meaning.
+    /// One past the newest record known that can be read, for lag; `None` where that has no meaning.
     fn end(&mut self, slot: usize) -> Option<u64>;
+
+    /// One past the newest record of the log itself, where some of it may not be readable yet: an open transaction.
+    fn log_end(&mut self, slot: usize) -> Option<u64> {
+        self.end(slot)
+    }
 }
 
 /// How a source's partitions keep event time.

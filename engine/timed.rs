@@ -170,6 +170,9 @@ impl<T, C: Clocked<T>, O: Collect<T>> Collect<T> for Stamping<'_, C, O> {
     fn promise(&mut self, watermark: Timestamp) {
         self.into.promise(watermark);
     }
+    fn passed(&mut self, next: u64) {
+        self.into.passed(next);
+    }
     fn refuse(&mut self, arrival: Arrival, reason: String) {
         self.into.refuse(arrival, reason);
     }
@@ -183,10 +186,16 @@ impl<T: Data, R: Reader<T>, C: Clocked<T>> Reader<T> for TimedReader<R, C> {
     fn seek(&mut self, slot: usize, offset: u64) -> Result<(), Fault> {
         self.reader.seek(slot, offset)
     }
+    fn keep_originals(&mut self) {
+        self.reader.keep_originals();
+    }
     fn original(&mut self, slot: usize, offset: u64) -> Option<Original> {
         self.reader.original(slot, offset)
     }
     fn end(&mut self, slot: usize) -> Option<u64> {
         self.reader.end(slot)
+    }
+    fn log_end(&mut self, slot: usize) -> Option<u64> {
+        self.reader.log_end(slot)
     }
 }

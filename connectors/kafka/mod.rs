@@ -2,9 +2,46 @@
 //!
 //! [`Kafka::brokers`] names a cluster and its settings, and touches nothing: the engine connects. Settings are librdkafka's, by its names;
 //! those that exactly-once delivery rests on are the connector's own and are refused.
+//!
+//! # Reading
+//!
+//! The engine decides who reads which partition from where, so there is no group, no subscription, no commit by the client: each worker has
+//! a consumer and starts exactly the partitions it owns, each with a queue of its own. A partition is paused by not reading its queue,
+//! which then fills up to its share of the memory for reading ahead ([`client`]) and is not fetched any more. Records are decoded on the
+//! worker, where they lie in the fetched bytes.
+//!
+//! What is read is what is committed: reading stands at the *last stable offset*, before the oldest transaction that is still open, and
+//! aborted records are stepped over. An offset is therefore not a count: compaction, aborted records and the markers that end transactions
+//! leave gaps, and nothing here takes one for a loss. That nothing is lost rests on the queues: a partition's records have no other way
+//! than its queue, in order, and an offset that goes back stops the job.
+//!
+//! The end of a partition is known only from the broker's answer to a fetch at that very place, which librdkafka hands on as an event. So a
+//! bounded run ends at its ends also where the last offsets before them hold no records.
+//!
+//! Modules: `settings` and `client` make clients, `fault` says which exit code an error has, `connect` asks for partitions and offsets,
+//! `source` reads, `raw` calls librdkafka.
+
+mod client;
+mod connect;
+mod fault;
+mod raw;
+mod settings;
+mod source;
+
+#[cfg(test)]
+mod source_tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+use millpond_engine::Fault;
+use millpond_state::Data;
+use rdkafka::ClientConfig;
+
+use crate::Format;
+use crate::format::{AnyFormat, Values};
+
+pub use source::{KafkaReader, KafkaSource};
 
 /// A Kafka cluster: its brokers, and librdkafka's settings for every client of it.
 ///
@@ -25,22 +62,54 @@ impl Kafka {
         Kafka { brokers: brokers.into(), settings: BTreeMap::new() }
     }
 
-    /// A setting of librdkafka for every client of this cluster.
+    /// A setting of librdkafka for every client of this cluster. Those the connector owns are refused when the job starts.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.insert(name.into(), value.into());
         self
     }
-}
 
-/// Whether a setting's value must not be shown.
-fn secret(name: &str) -> bool {
-    ["password", "secret", "key.pem", "oauthbearer", "jaas"].iter().any(|part| name.contains(part))
+    /// Reads a topic as a source: each record's value, in a format. Whole messages with keys and headers: [`KafkaSource::messages`].
+    ///
+    /// ```
+    /// use millpond_connectors::{Json, Kafka};
+    /// use millpond_engine::Untimed;
+    /// use millpond_state::Timestamp;
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Click { page: String, at: i64 }
+    /// let kafka = Kafka::brokers("localhost:9092");
+    /// let clicks = kafka.read::<Click>("clicks", Json).event_time(|click| Timestamp::from_millis(click.at));
+    /// # let _ = clicks;
+    /// ```
+    pub fn read<T: Data>(&self, topic: &str, format: impl Format<T>) -> KafkaSource<T, Values<AnyFormat<T>>> {
+        KafkaSource::new(self.clone(), topic, Values(AnyFormat::new(format)))
+    }
+
+    /// What every client of this cluster is made with: the user's settings over `defaults`, and `own` over both.
+    ///
+    /// # Errors
+    /// When a setting is the connector's own.
+    fn config(&self, defaults: &[(&str, &str)], own: &[(&str, &str)]) -> Result<ClientConfig, Fault> {
+        settings::check(self.settings.keys().map(String::as_str))?;
+        let mut config = ClientConfig::new();
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.settings {
+            config.set(name, value);
+        }
+        for (name, value) in own {
+            config.set(*name, *value);
+        }
+        config.set("bootstrap.servers", &self.brokers);
+        Ok(config)
+    }
 }
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.settings.iter().map(|(name, value)| (name, if secret(name) { "***" } else { value }));
+        let shown =
+            self.settings.iter().map(|(name, value)| (name, if settings::secret(name) { "***" } else { value }));
         f.debug_struct("Kafka").field("brokers", &self.brokers).field("settings", &shown.collect::<Vec<_>>()).finish()
     }
 }

@@ -112,6 +112,11 @@ impl BadDesk {
         BadDesk { policy, encode: RefCell::new(encode), waiting: RefCell::default(), skipped, dead, local }
     }
 
+    /// Whether somebody wants the bytes of refused records.
+    pub(crate) fn wants_originals(&self) -> bool {
+        matches!(self.policy, OnBad::DeadLetter(..))
+    }
+
     /// Deals with everything steps refused of the batch that has just been driven. `original` finds a record's bytes.
     pub(crate) fn settle(&self, epoch: u64, source: u32, mut original: impl FnMut(u64) -> Option<Original>) {
         if self.waiting.borrow().is_empty() {
@@ -188,7 +193,7 @@ impl<'s, T: 'static, U: 'static> Chain<'s, U> for TryThen<'s, T, U> {
         let mut before = before.open(operator, lowering);
         let mut done = Batch::default();
         let bad = Rc::clone(&lowering.bad);
-        let keep_values = matches!(bad.policy, OnBad::DeadLetter(..));
+        let keep_values = bad.wants_originals();
         let mut refusals = Refusals { node, keep_values, list: Vec::new(), of: std::marker::PhantomData };
         Box::new(move |own, frontiers, emit| {
             before(own, frontiers, &mut |held, batch| {

@@ -48,7 +48,12 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
         let (slots, finite) = self.slots(lowering, &local);
         let assigned: Vec<_> = slots.iter().map(|slot| slot.assigned.clone()).collect();
         let reader = match self.source.open(&lowering.resume.env, &assigned, waker) {
-            Ok(reader) => Some(reader),
+            Ok(mut reader) => {
+                if lowering.bad.wants_originals() {
+                    reader.keep_originals();
+                }
+                Some(reader)
+            }
             Err(fault) => {
                 local.fail(fault);
                 None
@@ -241,7 +246,7 @@ impl<S: Source> Reading<S> {
             };
             reader.read(index, most, &mut taking)?
         };
-        let count = slot.saved.next - before;
+        let count = self.batch.rows.len() + refused.len();
         // A watermark that moved alone is worth an epoch too.
         self.local.shared.count_input(bytes.max(u64::from(slot.saved.watermark > watermark)));
         self.guarded.add(beyond);

@@ -44,6 +44,10 @@ impl<T: Data> Collect<T> for Taking<'_, T> {
         self.saved.watermark = self.saved.watermark.max(watermark.min(Timestamp::LAST));
     }
 
+    fn passed(&mut self, next: u64) {
+        self.saved.next = self.saved.next.max(next);
+    }
+
     fn refuse(&mut self, arrival: Arrival, reason: String) {
         self.saved.next = arrival.offset + 1;
         *self.bytes += u64::from(arrival.bytes);

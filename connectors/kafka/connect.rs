@@ -1,0 +1,214 @@
+//! Asks a cluster for a topic's partitions and offsets, as numbers. Blocks: only the leader calls this, before there are workers, or a
+//! thread of its own.
+//!
+//! What passes (a broker that is starting, a leader that moves, a time-out) is asked again until a deadline; what each partition answers is
+//! looked at singly.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use millpond_engine::source::From;
+use millpond_engine::{Exit, Fault};
+use millpond_state::Timestamp;
+use rdkafka::Offset;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::client::Consumer;
+use super::fault::{Class, class};
+use super::raw;
+
+/// How long a cluster may be silent before a start gives up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one question may take.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How soon what has passed is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A topic as the cluster describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Described {
+    /// Made with the topic, so that another one of the same name is known; `None` where brokers are too old to have such ids.
+    pub(super) id: Option<String>,
+    /// The numbers of its partitions, ascending.
+    pub(super) partitions: Vec<u32>,
+}
+
+/// Asks about one topic.
+pub(super) struct Asking<'a> {
+    consumer: Rc<Consumer>,
+    brokers: &'a str,
+    topic: &'a str,
+    patience: Duration,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(consumer: Rc<Consumer>, brokers: &'a str, topic: &'a str) -> Self {
+        Asking { consumer, brokers, topic, patience: PATIENCE }
+    }
+
+    /// The topic's id and partitions.
+    pub(super) fn describe(&self) -> Result<Described, Fault> {
+        self.patiently("the description", || {
+            let metadata = self.consumer.fetch_metadata(Some(self.topic), ANSWER).map_err(|error| code(&error))?;
+            let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic).ok_or(Code::UnknownTopic)?;
+            if let Some(error) = topic.error() {
+                return Err(error.into());
+            }
+            // A partition without a leader is one too: its offsets are asked for until it has one.
+            let numbers = topic.partitions().iter().map(|partition| u32::try_from(partition.id()));
+            let mut partitions = numbers.collect::<Result<Vec<_>, _>>().map_err(|_| Code::UnknownPartition)?;
+            partitions.sort_unstable();
+            let id = match raw::topic_id(self.consumer.client(), self.topic, metadata.orig_broker_id(), ANSWER) {
+                Err(Code::UnsupportedFeature) => None,
+                id => id?,
+            };
+            Ok(Described { id, partitions })
+        })
+    }
+
+    /// The oldest offset that the log still holds, of each partition.
+    pub(super) fn oldest(&self, partitions: &[u32]) -> Result<Vec<u64>, Fault> {
+        let offsets = self.offsets(partitions, Offset::Beginning)?;
+        offsets.into_iter().map(|offset| offset.ok_or_else(|| self.odd("no oldest offset"))).collect()
+    }
+
+    /// One past the newest record that can be read, of each partition: the last stable offset, or the high watermark where what is not
+    /// committed is read too.
+    pub(super) fn ends(&self, partitions: &[u32]) -> Result<Vec<u64>, Fault> {
+        let offsets = self.offsets(partitions, Offset::End)?;
+        offsets.into_iter().map(|offset| offset.ok_or_else(|| self.odd("no end"))).collect()
+    }
+
+    /// The first offset whose record has this timestamp or a later one; `None` where there is none.
+    fn at(&self, partitions: &[u32], time: Timestamp) -> Result<Vec<Option<u64>>, Fault> {
+        // Negative numbers ask for something else.
+        self.offsets(partitions, Offset::Offset(time.millis().max(0)))
+    }
+
+    /// Where a first start begins.
+    pub(super) fn starts(
+        &self,
+        from: &From,
+        partitions: &[u32],
+        oldest: &[u64],
+        ends: &[u64],
+    ) -> Result<Vec<u64>, Fault> {
+        match from {
+            From::Earliest => Ok(oldest.to_vec()),
+            From::Latest => Ok(ends.to_vec()),
+            From::Time(time) => {
+                let found = self.at(partitions, *time)?;
+                Ok(found.into_iter().zip(ends).map(|(offset, end)| offset.unwrap_or(*end)).collect())
+            }
+            From::Offsets(named) => {
+                let kept = oldest.iter().zip(ends);
+                let start = |(partition, (oldest, end)): (&u32, (&u64, &u64))| match named
+                    .iter()
+                    .find(|(of, _)| of == partition)
+                {
+                    None => Ok(*oldest),
+                    Some((_, offset)) if (*oldest..=*end).contains(offset) => Ok(*offset),
+                    Some((_, offset)) => Err(Fault::new(
+                        Exit::Usage,
+                        format!(
+                            "topic {} partition {partition} has the offsets from {oldest} up to {end}, and reading \
+                                 cannot begin at {offset}",
+                            self.topic
+                        ),
+                    )),
+                };
+                partitions.iter().zip(kept).map(start).collect()
+            }
+        }
+    }
+
+    /// What each partition answers to one question: a time, or the log's beginning or end.
+    fn offsets(&self, partitions: &[u32], what: Offset) -> Result<Vec<Option<u64>>, Fault> {
+        let mut asked = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions {
+            let partition = i32::try_from(*partition).map_err(|_| self.odd("a partition beyond all numbers"))?;
+            asked.add_partition_offset(self.topic, partition, what).map_err(|error| self.refused(&error))?;
+        }
+        self.patiently("offsets", || {
+            // It asks for ends and beginnings as well, by their numbers, with one request a broker.
+            let answer = self.consumer.offsets_for_times(asked.clone(), ANSWER).map_err(|error| code(&error))?;
+            let of = |partition: &u32| {
+                let number = i32::try_from(*partition).unwrap_or(-1);
+                let found = answer.find_partition(self.topic, number).ok_or(Code::UnknownPartition)?;
+                found.error().map_err(|error| code(&error))?;
+                match found.offset() {
+                    Offset::Offset(offset) => Ok(u64::try_from(offset).ok()),
+                    _ => Ok(None),
+                }
+            };
+            partitions.iter().map(of).collect()
+        })
+    }
+
+    /// Asks until there is an answer, an error that will not pass, or no patience left.
+    fn patiently<R>(&self, what: &str, mut ask: impl FnMut() -> Result<R, Code>) -> Result<R, Fault> {
+        let begun = Instant::now();
+        loop {
+            let answer = ask();
+            let mut trouble = None;
+            // Reports wait in the client's own queue.
+            while self.consumer.poll(Duration::ZERO).is_some() {}
+            if let Some(reported) = self.consumer.context().trouble() {
+                trouble = Some(reported);
+            }
+            let code = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(code) => code,
+            };
+            let denied = trouble.as_ref().is_some_and(|(code, _)| class(*code) == Class::Denied);
+            let passing = class(code) == Class::Passing && !denied;
+            if passing && begun.elapsed() < self.patience {
+                std::thread::sleep(AGAIN);
+                continue;
+            }
+            return Err(self.fault(what, code, trouble, begun.elapsed()));
+        }
+    }
+
+    fn fault(&self, what: &str, code: Code, trouble: Option<(Code, String)>, waited: Duration) -> Fault {
+        let Asking { topic, brokers, .. } = self;
+        let reported = trouble.as_ref().map(|(_, text)| format!("; {text}")).unwrap_or_default();
+        match class(code) {
+            Class::Missing => Fault::new(
+                Exit::Usage,
+                format!("the Kafka cluster {brokers} has no topic {topic}; create it, or name another"),
+            ),
+            Class::Passing => {
+                let exit = trouble.map_or(Exit::Retry, |(code, _)| class(code).exit());
+                let secs = waited.as_secs();
+                Fault::new(
+                    exit,
+                    format!(
+                        "the Kafka cluster {brokers} gave no answer for {secs} s ({what} of {topic}: {code}){reported}"
+                    ),
+                )
+            }
+            class => Fault::new(
+                class.exit(),
+                format!("the Kafka cluster {brokers} refuses {what} of {topic}: {code}{reported}"),
+            ),
+        }
+    }
+
+    fn odd(&self, what: &str) -> Fault {
+        Fault::new(
+            Exit::Retry,
+            format!("the Kafka cluster {} answers with {what} for topic {}", self.brokers, self.topic),
+        )
+    }
+
+    fn refused(&self, error: &KafkaError) -> Fault {
+        Fault::new(Exit::Usage, format!("topic {} cannot be asked about", self.topic)).because(error)
+    }
+}
+
+fn code(error: &KafkaError) -> Code {
+    error.rdkafka_error_code().unwrap_or(Code::Unknown)
+}

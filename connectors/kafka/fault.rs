@@ -1,0 +1,85 @@
+//! Errors of Kafka by what helps.
+
+use millpond_engine::{Exit, Fault};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use super::settings::secret;
+
+/// What an error asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It passes: ask again, or wait.
+    Passing,
+    /// The topic or the partition is not there.
+    Missing,
+    /// The cluster does not let us.
+    Denied,
+    /// Anything else.
+    Other,
+}
+
+/// The class of a code.
+pub(super) fn class(code: Code) -> Class {
+    match code {
+        Code::OperationTimedOut
+        | Code::RequestTimedOut
+        | Code::BrokerTransportFailure
+        | Code::AllBrokersDown
+        | Code::Resolve
+        | Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::BrokerNotAvailable
+        | Code::ReplicaNotAvailable
+        | Code::NetworkException
+        | Code::KafkaStorageError
+        | Code::UnknownLeaderEpoch
+        | Code::FencedLeaderEpoch
+        | Code::OffsetNotAvailable
+        | Code::ListenerNotFound
+        | Code::CoordinatorLoadInProgress
+        | Code::CoordinatorNotAvailable
+        | Code::NotCoordinator
+        | Code::WaitingForCoordinator
+        | Code::InProgress
+        | Code::PreviousInProgress
+        | Code::ThrottlingQuotaExceeded
+        | Code::Retry => Class::Passing,
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId => {
+            Class::Missing
+        }
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::SSL
+        | Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => Class::Denied,
+        _ => Class::Other,
+    }
+}
+
+impl Class {
+    /// The exit code for an error of this class that ends a run.
+    pub(super) const fn exit(self) -> Exit {
+        match self {
+            Class::Passing | Class::Other => Exit::Retry,
+            Class::Missing | Class::Denied => Exit::Usage,
+        }
+    }
+}
+
+/// A client that cannot be made: its settings are wrong. The reason is librdkafka's, which may quote the value.
+pub(super) fn client(brokers: &str, error: &KafkaError) -> Fault {
+    match error {
+        KafkaError::ClientConfig(_, _, name, _) if secret(name) => {
+            Fault::new(Exit::Usage, format!("the value of the Kafka setting {name} is refused"))
+        }
+        KafkaError::ClientConfig(_, reason, name, _) => {
+            Fault::new(Exit::Usage, format!("the Kafka setting {name} is refused: {reason}"))
+        }
+        error => {
+            Fault::new(Exit::Usage, format!("no client of the Kafka cluster {brokers} can be made")).because(error)
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! A topic of Kafka as a source.
+
+use std::cell::OnceCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use millpond_engine::source::{
+    Arrival, Assigned, Collect, Env, From, Original, Partition, Read, Reader, SourcePlan, Waker,
+};
+use millpond_engine::{Exit, Fault, Untimed};
+use millpond_state::{Data, Timestamp};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::Kafka;
+use super::client::{Consumer, Context};
+use super::connect::Asking;
+use super::fault::{Class, class};
+use super::raw::{Keep, Message, PartitionQueue, Topic};
+use crate::format::{AnyFormat, Incoming, Message as Whole, Messages, Unpack, Values};
+
+/// How often it is looked how far the log goes beyond what can be read.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What [`Kafka::read`] makes.
+#[must_use = "a source is read when it is given to `flow.source(..)`"]
+pub struct KafkaSource<T, U> {
+    kafka: Kafka,
+    topic: String,
+    committed_only: bool,
+    unpack: U,
+    /// For questions; made with the first.
+    asking: OnceCell<Rc<Consumer>>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T, U: Clone> Clone for KafkaSource<T, U> {
+    fn clone(&self) -> Self {
+        self.with(self.unpack.clone())
+    }
+}
+
+impl<T, U> std::fmt::Debug for KafkaSource<T, U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource").field("kafka", &self.kafka).field("topic", &self.topic).finish_non_exhaustive()
+    }
+}
+
+impl<T, U> KafkaSource<T, U> {
+    pub(super) fn new(kafka: Kafka, topic: &str, unpack: U) -> Self {
+        let topic = topic.to_owned();
+        KafkaSource { kafka, topic, committed_only: true, unpack, asking: OnceCell::new(), of: PhantomData }
+    }
+
+    fn with<T2, U2>(&self, unpack: U2) -> KafkaSource<T2, U2> {
+        KafkaSource { committed_only: self.committed_only, ..KafkaSource::new(self.kafka.clone(), &self.topic, unpack) }
+    }
+
+    /// Reads records of transactions that are not committed yet, or never will be, too. What comes out then depends on when it was read:
+    /// a replay does not see what was aborted and compacted away since.
+    pub fn read_uncommitted(self) -> Self {
+        KafkaSource { committed_only: false, ..self }
+    }
+}
+
+impl<T: Data> KafkaSource<T, Values<AnyFormat<T>>> {
+    /// Reads whole messages: key, headers and timestamp beside the value, and tombstones as messages without one.
+    pub fn messages(self) -> KafkaSource<Whole<T>, Messages<AnyFormat<T>>> {
+        self.with(Messages(self.unpack.0.clone()))
+    }
+}
+
+impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
+    type Item = T;
+    type Reader = KafkaReader<T, U>;
+
+    fn plan(&self) -> SourcePlan {
+        let from = if self.committed_only { self.topic.clone() } else { format!("{}, uncommitted too", self.topic) };
+        SourcePlan { kind: "kafka".to_owned(), from, bounded: false, bound_micros: 0 }
+    }
+
+    fn connect(&self, _: &Env, from: &From) -> Result<Vec<Partition>, Fault> {
+        if self.asking.get().is_none() {
+            // Only this thread has this source.
+            let _ = self.asking.set(Rc::new(self.kafka.consumer(1, self.committed_only)?));
+        }
+        let consumer = self.asking.get().expect("it was set above");
+        let asking = Asking::new(Rc::clone(consumer), &self.kafka.brokers, &self.topic);
+        let described = asking.describe()?;
+        let oldest = asking.oldest(&described.partitions)?;
+        let ends = asking.ends(&described.partitions)?;
+        let starts = asking.starts(from, &described.partitions, &oldest, &ends)?;
+        let fingerprint = described.id.map(|id| format!("topic {id}")).unwrap_or_default();
+        let found = described.partitions.into_iter().zip(starts).zip(ends);
+        let partition =
+            |((partition, start), end)| Partition { partition, start, end, fingerprint: fingerprint.clone() };
+        Ok(found.map(partition).collect())
+    }
+
+    fn open(&self, _: &Env, assigned: &[Assigned], waker: Waker) -> Result<Self::Reader, Fault> {
+        let mut consumer = self.kafka.consumer(assigned.len(), self.committed_only)?;
+        let reports = Arc::new(AtomicBool::new(false));
+        let (flag, wake) = (Arc::clone(&reports), waker.clone());
+        consumer.set_nonempty_callback(move || {
+            flag.store(true, Ordering::Release);
+            wake.wake();
+        });
+        let context = consumer.context().as_ref().clone();
+        let consumer = Rc::new(consumer);
+        let topic = Topic::new(Rc::clone(&consumer), &self.topic)
+            .ok_or_else(|| Fault::new(Exit::Usage, format!("{:?} cannot be the name of a topic", self.topic)))?;
+        let place = Place { brokers: self.kafka.brokers.clone(), topic: self.topic.clone() };
+        let mut reader = KafkaReader {
+            slots: Vec::with_capacity(assigned.len()),
+            topic,
+            place,
+            context,
+            reports,
+            waker,
+            looked: Instant::now(),
+            keep: Keep::No,
+            unpack: self.unpack.clone(),
+            of: PhantomData,
+        };
+        assigned.iter().try_for_each(|assigned| reader.start(assigned))?;
+        Ok(reader)
+    }
+}
+
+/// Reads a [`KafkaSource`]: decodes records where they lie in the fetched bytes.
+pub struct KafkaReader<T, U> {
+    // Before the topic and its client, which must go last.
+    slots: Vec<Slot>,
+    topic: Rc<Topic<Context>>,
+    place: Place,
+    context: Context,
+    /// Whether the client has something to report.
+    reports: Arc<AtomicBool>,
+    waker: Waker,
+    /// When the log's own ends were looked at last.
+    looked: Instant,
+    keep: Keep,
+    unpack: U,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T, U> std::fmt::Debug for KafkaReader<T, U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaReader").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+/// For messages.
+#[derive(Debug)]
+struct Place {
+    brokers: String,
+    topic: String,
+}
+
+struct Slot {
+    partition: u32,
+    queue: PartitionQueue<Context>,
+    /// Nothing before it is left to read.
+    next: u64,
+    end: u64,
+    /// Nothing more can be read just now.
+    at_end: bool,
+    /// Where the log itself ends.
+    log_end: u64,
+}
+
+impl<T, U> KafkaReader<T, U> {
+    fn start(&mut self, assigned: &Assigned) -> Result<(), Fault> {
+        let Assigned { partition, next, end } = *assigned;
+        let queue = PartitionQueue::start(&self.topic, partition, next, self.waker.clone());
+        let queue = queue.map_err(|error| {
+            let Place { brokers, topic } = &self.place;
+            Fault::new(Exit::Retry, format!("topic {topic} partition {partition} on {brokers} cannot be read"))
+                .because(error)
+        })?;
+        self.slots.push(Slot { partition, queue, next, end: end.unwrap_or(u64::MAX), at_end: false, log_end: 0 });
+        Ok(())
+    }
+
+    /// Hears what the client has to report; most of it passes, and is logged by [`Context`].
+    fn listen(&self) -> Result<(), Fault> {
+        while let Some(event) = self.topic.consumer().poll(Duration::ZERO) {
+            let Place { brokers, topic } = &self.place;
+            match event {
+                Ok(message) => {
+                    use rdkafka::Message as _;
+                    let (partition, offset) = (message.partition(), message.offset());
+                    return Err(Fault::new(
+                        Exit::Retry,
+                        format!(
+                            "a record of {topic} partition {partition} offset {offset} came another way than its queue"
+                        ),
+                    ));
+                }
+                Err(error) => {
+                    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+                    let reported = self.context.trouble().map(|(_, text)| format!(": {text}")).unwrap_or_default();
+                    if class(code) == Class::Denied || code == Code::Fatal {
+                        return Err(Fault::new(
+                            class(code).exit(),
+                            format!("the Kafka cluster {brokers} does not let us read {topic}: {code}{reported}"),
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
+    fn read<C: Collect<T>>(&mut self, slot: usize, most: usize, into: &mut C) -> Result<Read, Fault> {
+        if self.reports.swap(false, Ordering::AcqRel) {
+            self.listen()?;
+        }
+        let (unpack, keep, place) = (&self.unpack, self.keep, &self.place);
+        let Slot { partition, queue, next, end, at_end, log_end } = &mut self.slots[slot];
+        if *next >= *end {
+            return Ok(Read::Finished);
+        }
+        let (mut taken, mut fault, mut ended) = (0, None, false);
+        let shown = queue.take(most, |message| {
+            if fault.is_some() || ended {
+                return Keep::No;
+            }
+            let offset = message.offset();
+            match message.error() {
+                None if offset < *next => fault = Some(place.went_back(*partition, *next, offset)),
+                None if offset >= *end => ended = true,
+                None => {
+                    *at_end = false;
+                    *next = offset + 1;
+                    taken += 1;
+                    return match hand_over(unpack, message, into) {
+                        Ok(()) => keep,
+                        Err(()) => Keep::UntilNext,
+                    };
+                }
+                Some(Code::PartitionEOF) => {
+                    *at_end = true;
+                    // What is between the last record and here holds none: aborted, compacted away, or a transaction's marker.
+                    if offset > *next {
+                        *next = offset;
+                        into.passed(offset);
+                    }
+                }
+                Some(code) => fault = place.fault(*partition, *next, code, message),
+            }
+            Keep::No
+        });
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        if shown > 0 || *at_end && self.looked.elapsed() >= LOOK {
+            *log_end = queue.high_watermark().unwrap_or(0);
+            self.looked = Instant::now();
+        }
+        if ended || *next >= *end {
+            *next = (*next).max(*end);
+            return Ok(Read::Finished);
+        }
+        Ok(match (taken > 0 || shown == most, *at_end) {
+            (true, _) => Read::More,
+            (false, true) => Read::AtEnd,
+            (false, false) => Read::Later,
+        })
+    }
+
+    fn seek(&mut self, slot: usize, offset: u64) -> Result<(), Fault> {
+        let Slot { partition, queue, next, at_end, .. } = &mut self.slots[slot];
+        queue.seek(offset).map_err(|error| {
+            let topic = &self.place.topic;
+            Fault::new(
+                Exit::Retry,
+                format!("topic {topic} partition {partition} cannot be read again at offset {offset}"),
+            )
+            .because(error)
+        })?;
+        (*next, *at_end) = (offset, false);
+        Ok(())
+    }
+
+    fn keep_originals(&mut self) {
+        self.keep = Keep::UntilNext;
+    }
+
+    fn original(&mut self, slot: usize, offset: u64) -> Option<Original> {
+        let message = self.slots[slot].queue.kept(offset)?;
+        Some(Original {
+            key: message.key().map(<[u8]>::to_owned),
+            value: message.value().map(<[u8]>::to_owned),
+            headers: message.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            stamp: message.millis().map(Timestamp::from_millis),
+        })
+    }
+
+    fn end(&mut self, slot: usize) -> Option<u64> {
+        let Slot { next, at_end, log_end, .. } = self.slots[slot];
+        Some(if at_end { next } else { log_end.max(next) })
+    }
+
+    fn log_end(&mut self, slot: usize) -> Option<u64> {
+        Some(self.slots[slot].log_end)
+    }
+}
+
+impl Place {
+    fn went_back(&self, partition: u32, next: u64, offset: u64) -> Fault {
+        let Place { brokers, topic } = self;
+        Fault::new(
+            Exit::Retry,
+            format!(
+                "topic {topic} partition {partition} on {brokers} went back: offset {offset} came where {next} was due"
+            ),
+        )
+    }
+
+    /// What an error in the place of a record comes to; nothing when it passes.
+    fn fault(&self, partition: u32, next: u64, code: Code, message: &Message) -> Option<Fault> {
+        let Place { brokers, topic } = self;
+        let place = format!("topic {topic} partition {partition} on {brokers}");
+        let text = String::from_utf8_lossy(message.value().unwrap_or_default());
+        match (code, class(code)) {
+            (Code::AutoOffsetReset | Code::OffsetOutOfRange, _) => Some(Fault::new(
+                Exit::Restore,
+                format!("{place} does not hold offset {next}, where the job stands: {text}"),
+            )),
+            // librdkafka goes on by itself. Whether the topic is gone for good is looked at from outside.
+            (_, Class::Passing | Class::Missing) => {
+                tracing::warn!(target: "millpond::kafka", "{place}: {code}: {text}");
+                None
+            }
+            (_, class) => {
+                Some(Fault::new(class.exit(), format!("{place} cannot be read on at offset {next}: {code}: {text}")))
+            }
+        }
+    }
+}
+
+#[inline]
+fn hand_over<T, U: Unpack<T>, C: Collect<T>>(unpack: &U, message: &Message, into: &mut C) -> Result<(), ()> {
+    let (key, value) = (message.key(), message.value());
+    let len = value.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len);
+    let timestamp = message.millis().map(Timestamp::from_millis);
+    let stamp = timestamp.unwrap_or(Timestamp::MIN);
+    let arrival = Arrival {
+        offset: message.offset(),
+        stamp,
+        logged: timestamp.unwrap_or(Timestamp::MAX),
+        bytes: u32::try_from(len).unwrap_or(u32::MAX),
+    };
+    match unpack.unpack(Incoming { key, value, headers: message.headers(), timestamp: stamp }) {
+        Ok(value) => {
+            into.take(arrival, value);
+            Ok(())
+        }
+        Err(error) => {
+            into.refuse(arrival, error.to_string());
+            Err(())
+        }
+    }
+}
