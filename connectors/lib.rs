@@ -16,7 +16,8 @@
 //! record as its positions. [`Stdout`] and [`Collected`] are followers and get records after that; what they show is for looking.
 //!
 //! # Map
-//! - `format`: how values are written outside ([`Format`], [`Json`], [`Csv`], [`Bincode`], [`Raw`], [`Text`]) and whole [`Message`]s.
+//! - `format`: how values are written outside ([`Format`], [`Json`], [`Csv`], [`Bincode`], [`Raw`], [`Text`]), whole [`Message`]s,
+//!   and values with their bytes ([`Kept`]).
 //! - `log`: the embedded log itself, which knows nothing of jobs; `log_job`: the log as source and decider; `topic`: topics as sinks, wherever they lie.
 //! - `kafka`: Kafka as source, sink and decider, behind the feature of this name.
 //! - `file`: CSV, JSON lines and lines, plain or compressed; lines of standard input.
@@ -45,11 +46,12 @@ mod trial;
 pub use collect::{CollectSink, Collected};
 pub use file::{Columns, File, FileReader, FileSource, Framing, Lined, Rows, Stdin, stdin_lines};
 pub use format::{
-    AnyFormat, Bincode, Csv, Format, FormatError, Incoming, Json, Message, Messages, Raw, Text, Unpack, Values,
+    AnyFormat, Bincode, Csv, Format, FormatError, Incoming, Json, Keeping, Kept, Message, Messages, Raw, Text, Unpack,
+    Values,
 };
 pub use generator::{Dice, Generator, GeneratorReader, generate};
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaReader, KafkaSource};
+pub use kafka::{Kafka, KafkaOptions, KafkaReader, KafkaSource};
 pub use log_job::{LogReader, LogSource};
 pub use stdout::{Null, Stdout, StdoutLines, null};
 pub use topic::{DeadLetters, TopicSink, TopicSinkBy, TopicUpsert, Topics, WireKey, partition_of};

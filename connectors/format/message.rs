@@ -49,11 +49,13 @@ impl<T, F: Format<T>> Unpack<T> for Values<F> {
     fn unpack<'a, H: Iterator<Item = (&'a str, &'a [u8])>>(&self, incoming: Incoming<'a, H>) -> Result<T, FormatError> {
         match incoming.value {
             Some(value) => self.0.decode(value),
-            None => Err(FormatError::new(
-                "it has no value (a tombstone); read whole messages with `.messages()` to see those",
-            )),
+            None => Err(tombstone()),
         }
     }
+}
+
+pub(super) fn tombstone() -> FormatError {
+    FormatError::new("it has no value (a tombstone); read whole messages with `.messages()` to see those")
 }
 
 /// The whole [`Message`].

@@ -4,12 +4,13 @@
 //! what other programs read. Text is written plainly, as UTF-8 without quotes, unless the format itself quotes ([`Json`], [`Csv`]).
 //!
 //! A message of a log is more than its value. [`Unpack`] says how a whole message becomes what the job reads: the value alone ([`Values`]),
-//! or a [`Message`] with key, headers, timestamp and tombstones ([`Messages`]).
+//! a [`Message`] with key, headers, timestamp and tombstones ([`Messages`]), or the value beside its unchanged bytes ([`Kept`]).
 
 mod any;
 mod bincode;
 mod csv;
 mod json;
+mod kept;
 mod message;
 mod plain;
 
@@ -17,6 +18,7 @@ pub use self::any::AnyFormat;
 pub use self::bincode::Bincode;
 pub use self::csv::Csv;
 pub use self::json::Json;
+pub use self::kept::{Keeping, Kept};
 pub use self::message::{Incoming, Message, Messages, Unpack, Values};
 pub use self::plain::{Raw, Text};
 

@@ -18,12 +18,13 @@
 //! The end of a partition is known only from the broker's answer to a fetch at that very place, which librdkafka hands on as an event. So a
 //! bounded run ends at its ends also where the last offsets before them hold no records.
 //!
-//! Modules: `settings` and `client` make clients, `fault` says which exit code an error has, `connect` asks for partitions and offsets,
+//! Modules: `options`, `settings` and `client` make clients, `fault` says which exit code an error has, `connect` asks for partitions and offsets,
 //! `source` reads, `raw` calls librdkafka.
 
 mod client;
 mod connect;
 mod fault;
+mod options;
 mod raw;
 mod settings;
 mod source;
@@ -41,6 +42,7 @@ use rdkafka::ClientConfig;
 use crate::Format;
 use crate::format::{AnyFormat, Values};
 
+pub use options::KafkaOptions;
 pub use source::{KafkaReader, KafkaSource};
 
 /// A Kafka cluster: its brokers, and librdkafka's settings for every client of it.

@@ -20,7 +20,7 @@ use super::client::{Consumer, Context};
 use super::connect::Asking;
 use super::fault::{Class, class};
 use super::raw::{Keep, Message, PartitionQueue, Topic};
-use crate::format::{AnyFormat, Incoming, Message as Whole, Messages, Unpack, Values};
+use crate::format::{AnyFormat, Incoming, Keeping, Kept, Message as Whole, Messages, Unpack, Values};
 
 /// How often it is looked how far the log goes beyond what can be read.
 const LOOK: Duration = Duration::from_secs(1);
@@ -71,6 +71,11 @@ impl<T: Data> KafkaSource<T, Values<AnyFormat<T>>> {
     pub fn messages(self) -> KafkaSource<Whole<T>, Messages<AnyFormat<T>>> {
         self.with(Messages(self.unpack.0.clone()))
     }
+
+    /// Keeps the bytes of each message beside its value, for what is written on unchanged. See [`Kept`].
+    pub fn kept(self) -> KafkaSource<Kept<T>, Keeping<AnyFormat<T>>> {
+        self.with(Keeping::new(self.unpack.0.clone()))
+    }
 }
 
 impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
@@ -78,8 +83,8 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
     type Reader = KafkaReader<T, U>;
 
     fn plan(&self) -> SourcePlan {
-        let from = if self.committed_only { self.topic.clone() } else { format!("{}, uncommitted too", self.topic) };
-        SourcePlan { kind: "kafka".to_owned(), from, bounded: false, bound_micros: 0 }
+        let kind = if self.committed_only { "kafka" } else { "kafka, uncommitted too:" };
+        SourcePlan { kind: kind.to_owned(), from: self.topic.clone(), bounded: false, bound_micros: 0 }
     }
 
     fn connect(&self, _: &Env, from: &From) -> Result<Vec<Partition>, Fault> {

@@ -12,7 +12,7 @@ use millpond_state::Data;
 
 use super::fetch::Fetching;
 use crate::ahead::{Ahead, Next};
-use crate::format::{AnyFormat, Incoming, Message, Messages, Unpack, Values};
+use crate::format::{AnyFormat, Incoming, Keeping, Kept, Message, Messages, Unpack, Values};
 use crate::log::{Block, Cursor, Log, LogError, RecordRef, Start};
 
 /// What [`Log::read`] makes.
@@ -41,6 +41,11 @@ impl<T: Data> LogSource<T, Values<AnyFormat<T>>> {
     /// Reads whole messages: key, headers and timestamp beside the value, and tombstones as messages without one.
     pub fn messages(self) -> LogSource<Message<T>, Messages<AnyFormat<T>>> {
         LogSource::new(self.log, &self.topic, Messages(self.unpack.0))
+    }
+
+    /// Keeps the bytes of each message beside its value, for what is written on unchanged. See [`Kept`].
+    pub fn kept(self) -> LogSource<Kept<T>, Keeping<AnyFormat<T>>> {
+        LogSource::new(self.log, &self.topic, Keeping::new(self.unpack.0))
     }
 }
 

@@ -137,8 +137,7 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
             self.signal.some.store(true, Ordering::Release);
         }
         // All are owned before the first is shown: a panic in `each` frees them too.
-        let mut messages = Owned(&self.pointers, 0);
-        while let Some(message) = messages.next() {
+        for message in Owned(&self.pointers, 0) {
             if each(&message) == Keep::UntilNext {
                 self.held.push(message);
             }
