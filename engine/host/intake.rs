@@ -47,18 +47,11 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
         local.shared.add_waker(waker.clone());
         let (slots, finite) = self.slots(lowering, &local);
         let assigned: Vec<_> = slots.iter().map(|slot| slot.assigned.clone()).collect();
-        let reader = match self.source.open(&lowering.resume.env, &assigned, waker) {
-            Ok(mut reader) => {
-                if lowering.bad.wants_originals() {
-                    reader.keep_originals();
-                }
-                Some(reader)
-            }
-            Err(fault) => {
-                local.fail(fault);
-                None
-            }
-        };
+        let opened = self.source.open(&lowering.resume.env, &assigned, waker);
+        let mut reader = opened.map_err(|fault| local.fail(fault)).ok();
+        if let (Some(reader), true) = (&mut reader, lowering.bad.wants_originals()) {
+            reader.keep_originals();
+        }
         let records =
             local.shared.metrics.counter("millpond_records_read_total", "records read", &[("source", &self.uid)]);
         let guarded = local.shared.metrics.counter(
