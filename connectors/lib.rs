@@ -51,8 +51,8 @@ pub use format::{
 };
 pub use generator::{Dice, Generator, GeneratorReader, generate};
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaOptions, KafkaReader, KafkaSource};
+pub use kafka::{Fed, Kafka, KafkaOptions, KafkaReader, KafkaSource, KafkaWriter};
 pub use log_job::{LogReader, LogSource};
 pub use stdout::{Null, Stdout, StdoutLines, null};
-pub use topic::{DeadLetters, TopicSink, TopicSinkBy, TopicUpsert, Topics, WireKey, partition_of};
+pub use topic::{DeadLetters, TopicKept, TopicSink, TopicSinkBy, TopicUpsert, Topics, WireKey, partition_of};
 pub use vec::{VecReader, VecSource, vec};

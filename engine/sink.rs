@@ -70,13 +70,13 @@ pub trait System {
     /// # Errors
     /// When it cannot be reached or written.
     fn open(&self, env: &Env, outlets: &[Outlet]) -> Result<Opened, Fault>;
-    /// The newest commit record of this job@version, without taking anything from anybody: for `status` of a stopped job. `None` for a
-    /// system that does not decide.
+    /// The newest commit record of this job@version, without taking anything from anybody: for `status` of a stopped job. `outlets`
+    /// are its sinks. `None` for a system that does not decide.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn peek(&self, env: &Env) -> Result<Option<String>, Fault> {
-        let _ = env;
+    fn peek(&self, env: &Env, outlets: &[Outlet]) -> Result<Option<String>, Fault> {
+        let _ = (env, outlets);
         Ok(None)
     }
 }

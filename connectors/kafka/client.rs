@@ -7,6 +7,8 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::ProducerContext;
 
 use super::{Kafka, fault};
 
@@ -25,6 +27,7 @@ pub(super) type Consumer = BaseConsumer<Context>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Context {
     trouble: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
+    refused: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
 }
 
 impl Context {
@@ -32,6 +35,11 @@ impl Context {
     pub(super) fn trouble(&self) -> Option<(RDKafkaErrorCode, String)> {
         // A text that was half written would still be a text.
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The first record that the cluster refused since this was asked last: why, and for which topic.
+    pub(super) fn refused(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -61,6 +69,18 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.get_or_insert_with(|| (code, message.topic().to_owned()));
+        }
+    }
+}
+
 impl Kafka {
     /// A consumer that reads `partitions` partitions.
     pub(super) fn consumer(&self, partitions: usize, committed_only: bool) -> Result<Consumer, Fault> {
@@ -69,6 +89,8 @@ impl Kafka {
         let share = (share >> 10).to_string();
         let defaults = [
             ("client.id", "millpond"),
+            // How soon brokers that come back are found; librdkafka's ten seconds are long for a job that waits.
+            ("reconnect.backoff.max.ms", "1000"),
             ("check.crcs", "true"),
             ("queued.min.messages", "100000"),
             ("queued.max.messages.kbytes", &share),

@@ -43,6 +43,16 @@ pub(super) fn class(code: Code) -> Class {
         | Code::InProgress
         | Code::PreviousInProgress
         | Code::ThrottlingQuotaExceeded
+        | Code::MessageTimedOut
+        | Code::TimedOutQueue
+        | Code::UnstableOffsetCommit
+        | Code::NotController
+        | Code::ConcurrentTransactions
+        | Code::ISRInsufficient
+        | Code::NotEnoughReplicas
+        | Code::NotEnoughReplicasAfterAppend
+        | Code::PurgeQueue
+        | Code::PurgeInflight
         | Code::Retry => Class::Passing,
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId => {
             Class::Missing
@@ -57,6 +67,11 @@ pub(super) fn class(code: Code) -> Class {
         | Code::TransactionalIdAuthorizationFailed => Class::Denied,
         _ => Class::Other,
     }
+}
+
+/// Whether waiting helps.
+pub(super) fn passes(code: Code) -> bool {
+    class(code) == Class::Passing
 }
 
 impl Class {

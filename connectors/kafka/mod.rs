@@ -18,32 +18,52 @@
 //! The end of a partition is known only from the broker's answer to a fetch at that very place, which librdkafka hands on as an event. So a
 //! bounded run ends at its ends also where the last offsets before them hold no records.
 //!
-//! Modules: `options`, `settings` and `client` make clients, `fault` says which exit code an error has, `connect` asks for partitions and offsets,
-//! `source` reads, `raw` calls librdkafka.
+//! # Writing
+//!
+//! One transactional producer a job writes the output of all workers, and the job's commit record with it. The transactional id is the fence,
+//! so that a second instance takes over instead of writing beside the first.
+//!
+//! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `connect` asks for
+//! partitions and offsets, `source` reads, `outlets` makes the topics that are written, `send` writes, `transaction` and `decider` commit,
+//! `writer` is for programs that feed topics, `raw` calls librdkafka.
 
 mod client;
 mod connect;
+mod decider;
+mod failure;
 mod fault;
 mod options;
+mod outlets;
+mod producer;
 mod raw;
+mod send;
 mod settings;
 mod source;
+mod transaction;
+mod writer;
 
 #[cfg(test)]
 mod source_tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use millpond_engine::Fault;
+use millpond_engine::sink::System;
 use millpond_state::Data;
 use rdkafka::ClientConfig;
 
 use crate::Format;
 use crate::format::{AnyFormat, Values};
+use crate::topic::{DeadLetters, TopicKept, TopicSink, Topics};
 
 pub use options::KafkaOptions;
 pub use source::{KafkaReader, KafkaSource};
+pub use writer::{Fed, KafkaWriter};
+
+/// The header that holds a record's event time, RFC 3339, where its timestamp does not.
+const EVENT_TIME: &str = "millpond-time";
 
 /// A Kafka cluster: its brokers, and librdkafka's settings for every client of it.
 ///
@@ -87,6 +107,50 @@ impl Kafka {
         KafkaSource::new(self.clone(), topic, Values(AnyFormat::new(format)))
     }
 
+    /// Writes values to a topic, as the job's decider: what is written becomes visible with the job's commits. The event time becomes the
+    /// record's timestamp, where the topic takes it; else it is in the header `millpond-time`. Without [`TopicSink::key`] records have no
+    /// key, and their partition is chosen by their value.
+    ///
+    /// ```
+    /// use millpond_connectors::{Json, Kafka};
+    /// let kafka = Kafka::brokers("localhost:9092");
+    /// let counts = kafka.write("counts", Json).key(|count: &(String, u64)| count.0.clone()); // for `stream.sink("counts", ..)`
+    /// # let _ = counts;
+    /// ```
+    pub fn write<F>(&self, topic: &str, format: F) -> TopicSink<Kafka, F> {
+        TopicSink::new(self.clone(), topic, format)
+    }
+
+    /// Writes bad records to a topic as they came (key, value, headers), with what was wrong in the headers `millpond-error`,
+    /// `millpond-step` and `millpond-position` (source/partition/offset).
+    ///
+    /// ```
+    /// use millpond_connectors::Kafka;
+    /// let dead = Kafka::brokers("localhost:9092").dead_letters("clicks-dead"); // for `flow.dead_letters("dead", ..)`
+    /// # let _ = dead;
+    /// ```
+    pub fn dead_letters(&self, topic: &str) -> DeadLetters<Kafka> {
+        DeadLetters::new(self.clone(), topic)
+    }
+
+    /// Writes records that were read with their original bytes ([`Kept`](crate::Kept)) on unchanged: key, value, headers and timestamp.
+    ///
+    /// ```
+    /// use millpond_connectors::Kafka;
+    /// let late = Kafka::brokers("localhost:9092").write_kept("late-clicks"); // for `late.sink("late", ..)`
+    /// # let _ = late;
+    /// ```
+    pub fn write_kept(&self, topic: &str) -> TopicKept<Kafka> {
+        TopicKept::new(self.clone(), topic)
+    }
+
+    /// What tells this cluster from others: the same brokers in any order.
+    fn identity(&self) -> String {
+        let mut brokers: Vec<&str> = self.brokers.split(',').map(str::trim).collect();
+        brokers.sort_unstable();
+        format!("kafka:{}", brokers.join(","))
+    }
+
     /// What every client of this cluster is made with: the user's settings over `defaults`, and `own` over both.
     ///
     /// # Errors
@@ -105,6 +169,14 @@ impl Kafka {
         }
         config.set("bootstrap.servers", &self.brokers);
         Ok(config)
+    }
+}
+
+impl Topics for Kafka {
+    const KIND: &'static str = "kafka";
+
+    fn system(&self) -> Rc<dyn System> {
+        decider::KafkaSystem::shared(self)
     }
 }
 

@@ -82,6 +82,10 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
     type Item = T;
     type Reader = KafkaReader<T, U>;
 
+    fn system(&self) -> Option<String> {
+        Some(self.kafka.identity())
+    }
+
     fn plan(&self) -> SourcePlan {
         let kind = if self.committed_only { "kafka" } else { "kafka, uncommitted too:" };
         SourcePlan { kind: kind.to_owned(), from: self.topic.clone(), bounded: false, bound_micros: 0 }

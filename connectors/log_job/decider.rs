@@ -7,9 +7,8 @@ use millpond_engine::sink::{Begin, Commit, Decider, Opened, Outgoing, Outlet, Sy
 use millpond_engine::{Env, Exit, Fault, failpoint};
 
 use crate::log::{Claim, Log, LogError, Record, Settings, Start, Writer};
+use crate::topic::HEADER;
 
-/// The header on every record a job writes.
-const HEADER: &str = "millpond";
 /// How often a running job looks for segments that retention may remove.
 const RETAIN: Duration = Duration::from_secs(10);
 
@@ -48,7 +47,7 @@ impl System for LogSystem {
         })))
     }
 
-    fn peek(&self, env: &Env) -> Result<Option<String>, Fault> {
+    fn peek(&self, env: &Env, _: &[Outlet]) -> Result<Option<String>, Fault> {
         look(&self.log, &env.identity())
     }
 }

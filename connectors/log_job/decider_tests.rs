@@ -83,7 +83,7 @@ fn output_and_record_become_real_together() {
     assert_eq!(written(&log, "a"), [("x".to_owned(), mark(1)), ("y".to_owned(), mark(1))]);
     assert_eq!(written(&log, "b"), [("z".to_owned(), mark(1))]);
     decider.stage(&outgoing(3, 2, &["never"])).unwrap();
-    assert_eq!(log.system().peek(&env).unwrap().as_deref(), Some("record one"));
+    assert_eq!(log.system().peek(&env, &[]).unwrap().as_deref(), Some("record one"));
     drop(decider);
     let mut decider = super::decider_tests::decider(&log, &env);
     assert_eq!(decider.fence().unwrap().as_deref(), Some("record one"));
@@ -93,7 +93,7 @@ fn output_and_record_become_real_together() {
     decider.stage(&outgoing(3, 2, &["again"])).unwrap();
     decider.publish().unwrap();
     assert_eq!(written(&log, "a")[2], ("again".to_owned(), mark(2)));
-    assert_eq!(log.system().peek(&env).unwrap().as_deref(), Some("record one"), "publishing is no commit");
+    assert_eq!(log.system().peek(&env, &[]).unwrap().as_deref(), Some("record one"), "publishing is no commit");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use millpond_state::Data;
 use crate::Format;
 use crate::format::{AnyFormat, Values};
 use crate::log::Log;
-use crate::topic::{DeadLetters, TopicSink, Topics};
+use crate::topic::{DeadLetters, TopicKept, TopicSink, Topics};
 
 pub use source::{LogReader, LogSource};
 
@@ -58,6 +58,17 @@ impl Log {
     /// ```
     pub fn write<F>(&self, topic: &str, format: F) -> TopicSink<Log, F> {
         TopicSink::new(self.clone(), topic, format)
+    }
+
+    /// Writes records that were read with their original bytes ([`Kept`](crate::Kept)) on unchanged: key, value, headers and timestamp.
+    ///
+    /// ```
+    /// use millpond_connectors::log::Log;
+    /// let late = Log::at("state/log").write_kept("late-clicks"); // for `late.sink("late", ..)`
+    /// # let _ = late;
+    /// ```
+    pub fn write_kept(&self, topic: &str) -> TopicKept<Log> {
+        TopicKept::new(self.clone(), topic)
     }
 
     /// Writes bad records to a topic as they came (key, value, headers), with what was wrong in the headers `millpond-error`,

@@ -3,9 +3,10 @@
 //! A sink here says how a record becomes key, value and headers, and which partition it goes to. Where the topic lies, and whose atomic
 //! write makes its records real, is the [`Topics`]' own.
 //!
-//! Modules: `sink` (values), `upsert` (changes), `dead` (bad records), `key` (keys and the partitions they choose).
+//! Modules: `sink` (values), `upsert` (changes), `dead` (bad records), `kept` (records written on unchanged), `key` (keys and the partitions they choose).
 
 mod dead;
+mod kept;
 mod key;
 mod sink;
 mod upsert;
@@ -16,9 +17,13 @@ use std::rc::Rc;
 use millpond_engine::sink::System;
 
 pub use dead::DeadLetters;
+pub use kept::TopicKept;
 pub use key::{WireKey, partition_of};
 pub use sink::{TopicSink, TopicSinkBy};
 pub use upsert::TopicUpsert;
+
+/// The header `millpond: job@version run epoch` on every record that a job writes.
+pub(crate) const HEADER: &str = "millpond";
 
 /// A place that has topics: an embedded log, a Kafka cluster.
 pub trait Topics: Clone + fmt::Debug + 'static {

@@ -7,7 +7,7 @@ use millpond_state::store::{CheckpointId, Checkpoints, Manifest, PartitionState,
 
 use super::Run;
 use super::pointer::Pointer;
-use super::start::{Draw, drawn};
+use super::start::{Draw, drawn, systems};
 use super::writer::store_fault;
 use crate::host::graph::Graph;
 use crate::plan::{Node, Plan};
@@ -175,8 +175,8 @@ pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, 
     let graph = drawn(draw, env)?;
     let newest = || -> Result<Option<CommitRecord>, Fault> {
         let mut record = None;
-        for sink in graph.sinks.borrow().iter() {
-            record = record.or(sink.system.peek(env)?);
+        for (system, outlets) in systems(&graph).into_values() {
+            record = record.or(system.peek(env, &outlets)?);
         }
         let record = match record {
             Some(record) => Some(record),

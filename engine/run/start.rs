@@ -240,12 +240,19 @@ fn hostname() -> String {
     if name.is_empty() { "host".to_owned() } else { name }
 }
 
-fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
-    let mut systems: BTreeMap<String, (Rc<dyn System>, Vec<Outlet>)> = BTreeMap::new();
+/// The systems that a job's sinks belong to, by identity, each with its sinks.
+pub(super) fn systems(graph: &Graph<'_>) -> BTreeMap<String, (Rc<dyn System>, Vec<Outlet>)> {
+    let mut systems = BTreeMap::new();
     for sink in graph.sinks.borrow().iter() {
-        let entry = systems.entry(sink.system.identity()).or_insert_with(|| (Rc::clone(&sink.system), Vec::new()));
+        let entry: &mut (_, Vec<_>) =
+            systems.entry(sink.system.identity()).or_insert_with(|| (Rc::clone(&sink.system), Vec::new()));
         entry.1.push(sink.outlet.clone());
     }
+    systems
+}
+
+fn routes(graph: &Graph<'_>, env: &Env) -> Result<Routes, Fault> {
+    let systems = systems(graph);
     let mut decider: Option<(String, Box<dyn Decider>)> = None;
     let mut followers = Vec::new();
     let mut following = BTreeMap::new();

@@ -7,11 +7,16 @@
 //!
 //! - `consume`: reads one partition through a queue of its own, many messages a call, decoded where they lie.
 //! - `describe`: a topic's id.
+//! - `produce`: hands records to a producer and ends its transactions; `committed`: what a group has committed, with its metadata.
 
 #![expect(unsafe_code, reason = "calls into librdkafka; see above")]
 
+mod committed;
 mod consume;
 mod describe;
+mod produce;
 
+pub(super) use committed::committed;
 pub(super) use consume::{Keep, Message, PartitionQueue, Topic};
 pub(super) use describe::topic_id;
+pub(super) use produce::{Produced, Producer};

@@ -1,0 +1,265 @@
+//! Kafka as decider: one transaction makes an epoch's output and its commit record real.
+//!
+//! The record is the metadata of one carrier partition, committed for the group `job@version` with the epoch as offset: partition 0 of the
+//! job's first output topic. The transactional id `job@version` is the only fence: who initialises it last ends all others, wherever they run.
+//!
+//! A transaction begins once everything in it is prepared, so it lasts as long as its bytes take, and it is never resumed. What follows a
+//! failure depends on its class: the same call again; abort, and the kept output is sent again; or nothing is known, and then a new
+//! producer fences, reads the record, and learns whether it is this commit's, its parent's, or another run's.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use millpond_engine::sink::{Begin, Commit, Decider, Mirrored, Opened, Outgoing, Outlet, Patience, System};
+use millpond_engine::{Delivery, Env, Exit, Fault};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
+
+use super::client::Context;
+use super::failure::{Class, Failure};
+use super::outlets::{self, Output};
+use super::producer::{self, Purpose};
+use super::raw::{self, Producer};
+use super::transaction::MIRROR;
+use super::{Kafka, fault};
+
+/// Kafka as sinks share it.
+pub(super) struct KafkaSystem {
+    kafka: Kafka,
+}
+
+impl KafkaSystem {
+    pub(super) fn shared(kafka: &Kafka) -> Rc<dyn System> {
+        Rc::new(KafkaSystem { kafka: kafka.clone() })
+    }
+}
+
+impl System for KafkaSystem {
+    fn identity(&self) -> String {
+        self.kafka.identity()
+    }
+
+    fn open(&self, env: &Env, outlets: &[Outlet]) -> Result<Opened, Fault> {
+        Ok(Opened::Decider(Box::new(KafkaDecider::new(&self.kafka, env, outlets))))
+    }
+
+    fn peek(&self, env: &Env, outlets: &[Outlet]) -> Result<Option<String>, Fault> {
+        KafkaDecider::new(&self.kafka, env, outlets).look()
+    }
+}
+
+pub(super) struct KafkaDecider {
+    pub(super) kafka: Kafka,
+    /// `job@version`: the group and the transactional id.
+    pub(super) job: String,
+    pub(super) create: bool,
+    pub(super) outputs: Vec<Output>,
+    /// A consumer of the group, which it never joins.
+    pub(super) group: Option<BaseConsumer<Context>>,
+    /// From the fence on.
+    pub(super) commits: Option<(Producer<Context>, Context)>,
+    /// Writes outside of transactions, for weaker delivery modes.
+    pub(super) records: Option<(Producer<Context>, Context)>,
+    /// Each output's handle in whichever producer writes records.
+    pub(super) handles: Vec<usize>,
+    /// The newest record that is known to be committed.
+    pub(super) last: Option<String>,
+    /// The producer may be hit by a request of an earlier transaction that is still on its way.
+    pub(super) stale: bool,
+    pub(super) mirrored: Vec<Mirrored>,
+    pub(super) mirrored_at: Option<Instant>,
+    pub(super) run: String,
+    pub(super) delivery: Delivery,
+    pub(super) patience: Patience,
+    /// Topics that were warned of.
+    pub(super) warned: Vec<String>,
+}
+
+impl KafkaDecider {
+    pub(super) fn new(kafka: &Kafka, env: &Env, outlets: &[Outlet]) -> KafkaDecider {
+        KafkaDecider {
+            kafka: kafka.clone(),
+            job: env.identity(),
+            create: env.create,
+            outputs: outlets.iter().map(|outlet| Output::new(env, outlet)).collect(),
+            group: None,
+            commits: None,
+            records: None,
+            handles: Vec::new(),
+            last: None,
+            stale: false,
+            mirrored: Vec::new(),
+            mirrored_at: None,
+            run: String::new(),
+            delivery: Delivery::ExactlyOnce,
+            patience: Patience::default(),
+            warned: Vec::new(),
+        }
+    }
+
+    pub(super) fn carrier(&self) -> &str {
+        &self.outputs.first().expect("a system that is opened has a sink").topic
+    }
+
+    fn group(&mut self) -> Result<&BaseConsumer<Context>, Fault> {
+        if self.group.is_none() {
+            self.group = Some(self.kafka.reader(&self.job)?);
+        }
+        Ok(self.group.as_ref().expect("it has just been made"))
+    }
+
+    /// Repeats a request for as long as waiting helps: a start gives up, a running job says so and goes on waiting until it is stopped.
+    pub(super) fn patiently<T>(
+        &mut self,
+        what: &str,
+        mut request: impl FnMut(&mut Self) -> Result<Result<T, RDKafkaErrorCode>, Fault>,
+    ) -> Result<T, Fault> {
+        let began = Instant::now();
+        loop {
+            match request(self)? {
+                Ok(answer) => return Ok(answer),
+                Err(code) if fault::passes(code) => {
+                    let starting = self.run.is_empty();
+                    if self.patience.exhausted() || starting && began.elapsed() >= producer::START {
+                        return Err(self.gone(what, &code.to_string()));
+                    }
+                    self.waits(what, &code.to_string());
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Err(code) => {
+                    let brokers = &self.kafka.brokers;
+                    return Err(Fault::new(
+                        Exit::FixJob,
+                        format!("job {}: {what}: the brokers {brokers} refuse it: {code}", self.job),
+                    ));
+                }
+            }
+        }
+    }
+
+    pub(super) fn waits(&self, what: &str, why: &str) {
+        tracing::info!(job = self.job, brokers = self.kafka.brokers, "{what}: {why}; waiting");
+        self.patience.waits(format!("{what}: no answer from the brokers {} ({why})", self.kafka.brokers));
+    }
+
+    pub(super) fn gone(&self, what: &str, why: &str) -> Fault {
+        let brokers = &self.kafka.brokers;
+        Fault::new(Exit::Retry, format!("job {}: {what}: the brokers {brokers} do not answer: {why}", self.job))
+    }
+
+    pub(super) fn read_record(&mut self) -> Result<Option<String>, Fault> {
+        let carrier = self.carrier().to_owned();
+        let found = self.patiently("reading the commit record", |this| {
+            let group = this.group()?;
+            Ok(raw::committed(group.client(), &carrier, 0, producer::REQUEST))
+        })?;
+        let Some(position) = found else { return Ok(None) };
+        let text = String::from_utf8(position.metadata).ok().filter(|text| text.starts_with("v1|"));
+        text.map(Some).ok_or_else(|| {
+            Fault::new(
+                Exit::Restore,
+                format!(
+                    "group {} has offset {} in topic {carrier} partition 0, which is no commit record of this job: somebody else \
+                     committed there",
+                    self.job, position.offset
+                ),
+            )
+        })
+    }
+
+    /// A new producer that has ended every earlier one of this job@version.
+    pub(super) fn init(&mut self) -> Result<(), Fault> {
+        self.commits = None;
+        self.stale = false;
+        let largest = self.outputs.iter().map(|output| output.takes.largest).max().unwrap_or(0);
+        let made = self.kafka.producer(&Purpose::Commits(self.job.clone()), largest)?;
+        self.patiently("taking over the transactions", |_| {
+            made.0.client().poll(Duration::ZERO);
+            match made.0.client().init_transactions(producer::REQUEST).map_err(Failure::from) {
+                Ok(()) => Ok(Ok(())),
+                Err(failure) if failure.class() == Class::Again => Ok(Err(RDKafkaErrorCode::OperationTimedOut)),
+                Err(failure) => Ok(Err(failure.code())),
+            }
+        })?;
+        self.commits = Some(made);
+        if self.delivery == Delivery::ExactlyOnce {
+            self.open_handles()?;
+        }
+        Ok(())
+    }
+}
+
+impl Decider for KafkaDecider {
+    fn takes_over(&self) -> bool {
+        true
+    }
+
+    fn look(&mut self) -> Result<Option<String>, Fault> {
+        self.read_record()
+    }
+
+    fn fence(&mut self) -> Result<Option<String>, Fault> {
+        self.init()?;
+        self.last = self.read_record()?;
+        Ok(self.last.clone())
+    }
+
+    fn evidence(&mut self) -> Result<Option<String>, Fault> {
+        for index in 0..self.outputs.len() {
+            let (topic, job, kafka) = (self.outputs[index].topic.clone(), self.job.clone(), self.kafka.clone());
+            if let Some(partition) = outlets::written_by(&kafka, self.group()?, &topic, &job)? {
+                return Ok(Some(format!("topic {topic} partition {partition} ends with a record that it wrote")));
+            }
+        }
+        Ok(None)
+    }
+
+    fn create(&mut self, partitions: u32) -> Result<(), Fault> {
+        self.kafka.prepare(&mut self.outputs, self.create, partitions)?;
+        // The producer keeps to the largest record that a topic takes, which is known only now.
+        let before = self.last.clone();
+        self.init()?;
+        let now = self.read_record()?;
+        if now == before { Ok(()) } else { Err(self.superseded(now)) }
+    }
+
+    fn partitions(&self, sink: u32) -> u32 {
+        self.outputs.iter().find(|output| output.sink == sink).map_or(0, |output| output.partitions)
+    }
+
+    fn begin(&mut self, begin: &Begin) {
+        self.run.clone_from(&begin.run);
+        self.delivery = begin.delivery;
+        self.patience = begin.patience.clone();
+    }
+
+    fn stage(&mut self, outgoing: &Outgoing) -> Result<(), Fault> {
+        if self.records.is_none() {
+            let largest = self.outputs.iter().map(|output| output.takes.largest).max().unwrap_or(0);
+            self.records = Some(self.kafka.producer(&Purpose::Records, largest)?);
+            self.open_handles()?;
+        }
+        self.send(outgoing)
+    }
+
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Fault> {
+        self.drain()?;
+        self.settle_all(commit)?;
+        self.patience.over();
+        self.last = Some(commit.record.to_owned());
+        commit.mirror.clone_into(&mut self.mirrored);
+        if self.mirrored_at.is_none_or(|at| at.elapsed() >= MIRROR) {
+            self.mirrored_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), Fault> {
+        match self.delivery {
+            // Handed over already; the commit waits for all of it.
+            Delivery::AtLeastOnce | Delivery::ExactlyOnce => Ok(()),
+            Delivery::AtMostOnce => self.drain(),
+        }
+    }
+}

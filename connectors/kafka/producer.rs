@@ -1,0 +1,107 @@
+//! Producers, and the reader of what their group has committed: their settings, and how long a cluster is asked.
+
+use std::time::{Duration, Instant};
+
+use millpond_engine::{Exit, Fault};
+use rdkafka::admin::AdminClient;
+use rdkafka::config::FromClientConfigAndContext as _;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::BaseProducer;
+
+use super::client::Context;
+use super::raw::Producer;
+use super::{Kafka, fault};
+
+/// How long one request of a start may take before it is asked again.
+pub(super) const REQUEST: Duration = Duration::from_secs(5);
+/// How long a start keeps asking a cluster that does not answer.
+pub(super) const START: Duration = Duration::from_secs(60);
+
+/// What a producer is for.
+#[derive(Clone, Debug)]
+pub(super) enum Purpose {
+    /// The transactions of a job@version; making one ends those of every earlier one once it has been initialised.
+    Commits(String),
+    /// Records outside of transactions, each once as long as this producer lives.
+    Records,
+}
+
+impl Kafka {
+    /// A producer, and what it reports. `largest` is the largest record, in bytes, that it should take.
+    pub(super) fn producer(&self, purpose: &Purpose, largest: u64) -> Result<(Producer<Context>, Context), Fault> {
+        let largest = largest.clamp(1_000, 1_000_000_000).to_string();
+        let mut defaults = vec![
+            ("client.id", "millpond"),
+            // How soon brokers that come back are found; librdkafka's ten seconds are long for a job that waits.
+            ("reconnect.backoff.max.ms", "1000"),
+            // A short queue stays in the processor's cache, and drains in milliseconds.
+            ("queue.buffering.max.messages", "20000"),
+            ("linger.ms", "5"),
+            // The marker of the last transaction may be on its way when the next begins: ask again soon.
+            ("retry.backoff.ms", "5"),
+            ("message.max.bytes", &largest),
+        ];
+        // Reports are read for what is refused; what is delivered needs none.
+        let mut own = vec![("delivery.report.only.error", "true"), ("enable.idempotence", "true")];
+        match purpose {
+            Purpose::Commits(id) => {
+                defaults.push(("transaction.timeout.ms", "60000"));
+                own.push(("transactional.id", id));
+            }
+            // Nothing is given up while the process lives: what was handed over is committed only once it is there.
+            Purpose::Records => own.push(("message.timeout.ms", "0")),
+        }
+        let context = Context::default();
+        let client = BaseProducer::from_config_and_context(&self.config(&defaults, &own)?, context.clone());
+        Ok((Producer::new(client.map_err(|error| fault::client(&self.brokers, &error))?), context))
+    }
+
+    /// A consumer of a group that it never joins: for what the group has committed, and for looking at topics.
+    pub(super) fn reader(&self, group: &str) -> Result<BaseConsumer<Context>, Fault> {
+        let own = [
+            ("group.id", group),
+            ("isolation.level", "read_committed"),
+            ("enable.auto.commit", "false"),
+            ("enable.partition.eof", "true"),
+        ];
+        BaseConsumer::from_config_and_context(&self.config(&[("client.id", "millpond")], &own)?, Context::default())
+            .map_err(|error| fault::client(&self.brokers, &error))
+    }
+
+    /// Makes, describes and looks at topics.
+    pub(super) fn admin(&self) -> Result<AdminClient<Context>, Fault> {
+        AdminClient::from_config_and_context(&self.config(&[("client.id", "millpond")], &[])?, Context::default())
+            .map_err(|error| fault::client(&self.brokers, &error))
+    }
+
+    /// Asks until there is an answer, or the start has waited long enough.
+    pub(super) fn ask<T>(
+        &self,
+        what: &str,
+        mut request: impl FnMut() -> Result<T, RDKafkaErrorCode>,
+    ) -> Result<T, Fault> {
+        let began = Instant::now();
+        loop {
+            match request() {
+                Ok(answer) => return Ok(answer),
+                Err(code) if fault::passes(code) && began.elapsed() < START => {
+                    tracing::info!(brokers = self.brokers, "{what}: {code}; asking again");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Err(code) if fault::passes(code) => {
+                    return Err(Fault::new(
+                        Exit::Retry,
+                        format!("{what}: the brokers {} do not answer: {code}", self.brokers),
+                    ));
+                }
+                Err(code) => {
+                    return Err(Fault::new(
+                        fault::class(code).exit(),
+                        format!("{what}: the brokers {} refuse it: {code}", self.brokers),
+                    ));
+                }
+            }
+        }
+    }
+}
