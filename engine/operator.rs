@@ -1,8 +1,8 @@
 //! A keyed operator: a pure state machine that the engine hosts.
 //!
 //! The host calls, per worker and operator: [`Operator::apply`] with the rows of the open epoch; [`Operator::advance`] whenever the
-//! watermark moves, again and again while it answers [`Firing::More`]; [`Operator::close`] and [`Operator::snapshot`] when nothing of
-//! the epoch can come any more. Before the first of these, [`Operator::restore`] for each entry of the checkpoint. An operator has no
+//! watermark moves, again and again while it answers [`Firing::More`]; [`Operator::close`] and then [`Operator::snapshot`] when nothing
+//! of the epoch can come any more, each again and again until it is done, with nothing but the other worker's calls in between. Before the first of these, [`Operator::restore`] for each entry of the checkpoint. An operator has no
 //! clock, no thread and no I/O; it may not keep state outside its handles.
 
 use std::ops::Range;
@@ -46,16 +46,17 @@ pub trait Operator: 'static {
         watermark
     }
 
-    /// The epoch closes: emits what leaves once an epoch (changes).
-    fn close(&mut self, cx: &mut Context<Self::Out, Self::Side>) {
-        let _ = cx;
+    /// The epoch closes: emits what leaves once an epoch (changes), about `budget` records a call.
+    fn close(&mut self, budget: usize, cx: &mut Context<Self::Out, Self::Side>) -> Firing {
+        let _ = (budget, cx);
+        Firing::Done
     }
 
-    /// Writes what the epoch touched.
+    /// Writes what the epoch touched, about `most` entries a call, which it takes off `most`. Says whether that was all.
     ///
     /// # Errors
     /// When a value has no encoding; the job stops.
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError>;
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError>;
 
     /// The watermark up to which each key group has fired; nothing when it does not matter to the operator. `groups` are its worker's.
     fn fired(&self, groups: Range<u16>) -> Fires {

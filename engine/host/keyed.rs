@@ -1,9 +1,10 @@
 //! Hosting a keyed operator: the shuffle's sending half, and the operator itself behind one capability an output.
 //!
 //! In one activation: apply the open epoch's rows and stash later ones; the watermark is the least of the frontier and of what waits;
-//! advance, in budgets, while there is credit; downgrade; when nothing of the open epoch can come any more, snapshot, roll to the next
-//! epoch, apply what waited, and again. The inputs are declared disconnected from the outputs, so that the capability held here is the
-//! whole promise downstream.
+//! advance, in budgets, while there is credit; downgrade; when nothing of the open epoch can come any more, close it: changes, snapshot,
+//! roll to the next epoch, apply what waited, and again. Closing and applying what waited are cut into slices, one an activation, so that
+//! sources go on reading however much an epoch touched; meanwhile rows wait, and count as in flight. The inputs are declared disconnected
+//! from the outputs, so that the capability held here is the whole promise downstream.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -33,6 +34,10 @@ use crate::{Batch, Exit, Fault, Shipment};
 /// Records a call of `advance` may emit, and how many calls one activation makes before others get their turn.
 const BUDGET: usize = 2048;
 const TURN: usize = 16;
+/// Changes that leave, and entries of a snapshot that are written, in one activation: some milliseconds.
+const SLICE: usize = 8192;
+/// Rows that had to wait for a snapshot and are applied in one activation, at least: more than a source reads meanwhile.
+const CATCH_UP: usize = 16_384;
 
 /// A drawn keyed operator.
 pub(crate) struct Keyed<'s, K, T> {
@@ -156,6 +161,8 @@ fn host<'s, O: Operator>(
         activator: worker.activator_for(address),
         context: Context::new(positions),
         open: lowering.resume.open(),
+        closing: None,
+        catching_up: false,
         watermark: Timestamp::MIN,
         waiting: VecDeque::new(),
         node,
@@ -190,6 +197,13 @@ fn host<'s, O: Operator>(
 
 type Leave<'a, O> = &'a mut dyn FnMut(&mut Context<<O as Operator>::Out, <O as Operator>::Side>, &[Capability<Time>]);
 
+/// How far closing an epoch has come.
+struct Closing {
+    /// Whether all changes have left.
+    emitted: bool,
+    section: Section,
+}
+
 struct Hosted<O: Operator> {
     node: u32,
     uid: String,
@@ -198,6 +212,10 @@ struct Hosted<O: Operator> {
     local: Rc<Local>,
     activator: Activator,
     open: u64,
+    /// While the open epoch closes: what has been written of its snapshot.
+    closing: Option<Closing>,
+    /// Whether rows of the open epoch may wait.
+    catching_up: bool,
     /// What has been promised downstream as watermark of the input: everything due at it has left.
     watermark: Timestamp,
     waiting: VecDeque<(Time, Shipment<O::Key, O::In>)>,
@@ -208,7 +226,9 @@ struct Hosted<O: Operator> {
 
 impl<O: Operator> Hosted<O> {
     fn take(&mut self, time: &Time, shipment: &mut Shipment<O::Key, O::In>) {
-        if time.epoch == self.open {
+        // Rows of one partition stay in order, so none may overtake those that wait.
+        if time.epoch == self.open && !self.catching_up {
+            assert!(self.closing.is_none(), "nothing of an epoch that closes can come any more");
             self.apply(shipment);
         } else {
             self.waiting.push_back((*time, std::mem::take(shipment)));
@@ -224,7 +244,12 @@ impl<O: Operator> Hosted<O> {
 
     fn run(&mut self, held: &mut [Capability<Time>], frontier: &MutableAntichain<Time>, leave: Leave<'_, O>) {
         loop {
+            let whole = (self.closing.is_none() || self.close(held, leave)) && (!self.catching_up || self.catch_up());
             self.flush(held, leave);
+            if !whole {
+                self.activator.activate();
+                return;
+            }
             // An empty frontier promises nothing: it also comes from a source that went away.
             let Some(promised) = promise(frontier) else { return };
             let waits = self.waiting.iter().map(|(time, _)| time.watermark).min();
@@ -240,7 +265,7 @@ impl<O: Operator> Hosted<O> {
             if promised.epoch <= self.open || !self.local.running() {
                 return;
             }
-            self.close(held, leave);
+            self.closing = Some(Closing { emitted: false, section: Section::new(&self.uid) });
         }
     }
 
@@ -264,30 +289,54 @@ impl<O: Operator> Hosted<O> {
         false
     }
 
-    /// The epoch closes: snapshot, roll, apply what waited.
-    fn close(&mut self, held: &mut [Capability<Time>], leave: Leave<'_, O>) {
+    /// A slice of closing the epoch: changes, snapshot, roll. Whether that was the last one.
+    fn close(&mut self, held: &mut [Capability<Time>], leave: Leave<'_, O>) -> bool {
         entering(self.node);
-        self.operator.close(&mut self.context);
-        self.flush(held, leave);
-        let mut section = Section::new(&self.uid);
-        if let Err(error) = self.operator.snapshot(&mut section) {
-            let what = format!("job {}: the state of {:?} cannot be encoded", self.local.shared.job, self.uid);
-            self.local.fail(Fault::new(Exit::FixJob, what).because(error));
-            return;
+        reading(None);
+        let Closing { emitted, mut section } = self.closing.take().expect("an epoch closes");
+        if !emitted {
+            let firing = self.operator.close(SLICE, &mut self.context);
+            self.flush(held, leave);
+            if firing == Firing::More {
+                self.closing = Some(Closing { emitted, section });
+                return false;
+            }
+        }
+        match self.operator.snapshot(&mut { SLICE }, &mut section) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.closing = Some(Closing { emitted: true, section });
+                return false;
+            }
+            Err(error) => {
+                let what = format!("job {}: the state of {:?} cannot be encoded", self.local.shared.job, self.uid);
+                self.local.fail(Fault::new(Exit::FixJob, what).because(error));
+                return false;
+            }
         }
         let (from, to) = self.local.groups();
         let fires = self.operator.fired(from..to);
         self.local.close(self.open, Part::State(section, fires));
         self.open += 1;
+        self.catching_up = true;
         downgrade(held, Time { epoch: self.open, watermark: held[0].time().watermark });
+        true
+    }
+
+    /// Applies rows of the open epoch that had to wait. Whether those were all.
+    fn catch_up(&mut self) -> bool {
+        let mut applied = 0;
         for _ in 0..self.waiting.len() {
             let (time, mut shipment) = self.waiting.pop_front().expect("as many as there were");
-            if time.epoch == self.open {
+            if time.epoch == self.open && applied < CATCH_UP {
+                applied += shipment.rows.len();
                 self.apply(&mut shipment);
             } else {
                 self.waiting.push_back((time, shipment));
             }
         }
+        self.catching_up = self.waiting.iter().any(|(time, _)| time.epoch == self.open);
+        !self.catching_up
     }
 
     fn flush(&mut self, held: &[Capability<Time>], leave: Leave<'_, O>) {

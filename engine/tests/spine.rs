@@ -118,8 +118,8 @@ impl Operator for Minutes {
         }
         Firing::Done
     }
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
-        self.open.snapshot(section)
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
+        self.open.snapshot(most, section)
     }
     fn fired(&self, groups: Range<u16>) -> Fires {
         self.fired.runs(groups)

@@ -75,9 +75,11 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Total<K, T, A> {
         Firing::Done
     }
 
-    fn close(&mut self, cx: &mut Context<Self::Out, ()>) {
-        let Total { aggregate, kept, before, .. } = self;
-        kept.for_each_touched(|key, hash, kept| {
+    fn close(&mut self, budget: usize, cx: &mut Context<Self::Out, ()>) -> Firing {
+        let Total { aggregate, kept, before, epoch, .. } = self;
+        cx.reserve(budget.min(before.len()));
+        let all = kept.for_each_touched(budget, |key, hash, kept| {
+            assert_eq!(kept.touched.0, *epoch, "a key that the epoch touched has its answer from before");
             let (key, new) = (key.clone(), aggregate.finish(kept.partial.clone()));
             let change = match before[kept.touched.1].take() {
                 Some(old) => Change::Update { key, old, new },
@@ -85,12 +87,16 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Total<K, T, A> {
             };
             cx.emit(kept.newest, || made_at(hash, 0), change);
         });
+        if !all {
+            return Firing::More;
+        }
         before.clear();
-        self.epoch += 1;
+        *epoch += 1;
+        Firing::Done
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
-        self.kept.snapshot(section)
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
+        self.kept.snapshot(most, section)
     }
 
     fn restore(&mut self, entry: Entry<'_>) -> Result<(), CodecError> {

@@ -12,6 +12,9 @@ use crate::aggregate::trial::Dice;
 /// Rows on the way, and the merged watermark when they left.
 type Sent<O> = (Timestamp, Shipment<<O as Operator>::Key, <O as Operator>::In>);
 
+/// Changes an operator may emit at a time when an epoch closes, and entries that it may write.
+const CLOSED: usize = 3;
+
 struct Worker<O: Operator> {
     operator: O,
     groups: Range<u16>,
@@ -184,12 +187,18 @@ impl<'a, O: Operator, F: Fn() -> O> Host<'a, O, F> {
             while !self.workers[worker].sent.is_empty() {
                 self.deliver(worker);
             }
-            let mut cx = Context::new(false);
-            self.workers[worker].operator.close(&mut cx);
-            self.take(worker, cx);
+            loop {
+                let mut cx = Context::new(false);
+                let firing = self.workers[worker].operator.close(CLOSED, &mut cx);
+                assert!(cx.emitted() <= CLOSED, "emitted {} on a budget of {CLOSED}", cx.emitted());
+                self.take(worker, cx);
+                if firing == Firing::Done {
+                    break;
+                }
+            }
             let Worker { operator, groups, .. } = &mut self.workers[worker];
             let mut section = Section::new("kit");
-            operator.snapshot(&mut section).expect("state of the kit has an encoding");
+            while !operator.snapshot(&mut { CLOSED }, &mut section).expect("state of the kit has an encoding") {}
             for prefix in section.dropped() {
                 let owned = |group: KeyGroup| groups.contains(&(group.index() as u16));
                 self.stored.retain(|(group, key), _| !owned(*group) || !key.starts_with(prefix));

@@ -285,8 +285,8 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Rows<K, T, A> {
         self.last_rows.first_key_value().map_or(watermark, |(oldest, _)| watermark.min(*oldest))
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
-        self.held.snapshot(section)
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
+        self.held.snapshot(most, section)
     }
 
     fn fired(&self, groups: Range<u16>) -> Fires {

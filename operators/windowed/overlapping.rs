@@ -268,11 +268,11 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
         self.rules.closed(watermark)
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
-        self.slices.snapshot(section)?;
-        self.apart.panes.snapshot(section)?;
-        self.merged.whole.snapshot(section)?;
-        self.merged.last.snapshot(section)
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
+        Ok(self.slices.snapshot(most, section)?
+            && self.apart.panes.snapshot(most, section)?
+            && self.merged.whole.snapshot(most, section)?
+            && self.merged.last.snapshot(most, section)?)
     }
 
     fn fired(&self, groups: Range<u16>) -> Fires {

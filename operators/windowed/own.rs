@@ -93,8 +93,8 @@ impl<K: Key, T: Data, W: Assign, A: Aggregate<T>> Operator for Own<K, T, W, A> {
         self.rules.closed(watermark)
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
-        self.panes.panes.snapshot(section)
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
+        self.panes.panes.snapshot(most, section)
     }
 
     fn fired(&self, groups: Range<u16>) -> Fires {

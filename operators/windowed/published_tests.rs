@@ -34,7 +34,7 @@ where
     let group = KeyGroup::of(stable_hash("pond")).index() as u16;
     let fires = operator.fired(group..group + 1);
     let mut section = Section::new("kit");
-    operator.snapshot(&mut section).unwrap();
+    assert!(operator.snapshot(&mut { usize::MAX }, &mut section).unwrap());
     let (published, _) = cx.take();
     let mut operator = make();
     operator.restore_fired(0..KeyGroup::COUNT as u16, &fires);

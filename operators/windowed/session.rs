@@ -192,8 +192,8 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Sessions<K, T, A> {
         self.rules.closed(watermark)
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
-        self.open.snapshot(section)
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
+        self.open.snapshot(most, section)
     }
 
     fn fired(&self, groups: Range<u16>) -> Fires {

@@ -9,6 +9,8 @@ use crate::{KeyGroup, Section, encode_into};
 pub(super) struct Deleted {
     bytes: Vec<u8>,
     places: Vec<(KeyGroup, usize)>,
+    /// How many of them have been written.
+    written: usize,
 }
 
 impl Deleted {
@@ -19,14 +21,22 @@ impl Deleted {
         self.places.push((KeyGroup::of(hash), self.bytes.len()));
     }
 
-    /// Writes the deletions and forgets them.
-    pub(super) fn write(&mut self, section: &mut Section) {
-        let mut start = 0;
-        for (group, end) in self.places.drain(..) {
+    /// Writes up to `most` deletions; forgets them, and says so, when those were all.
+    pub(super) fn write(&mut self, most: &mut usize, section: &mut Section) -> bool {
+        let mut start = self.written.checked_sub(1).map_or(0, |last| self.places[last].1);
+        for &(group, end) in self.places[self.written..].iter().take(*most) {
             section.delete(group, |key| key.extend_from_slice(&self.bytes[start..end]));
             start = end;
+            self.written += 1;
+            *most -= 1;
         }
-        self.bytes.clear();
+        let all = self.written == self.places.len();
+        if all {
+            self.places.clear();
+            self.bytes.clear();
+            self.written = 0;
+        }
+        all
     }
 
     pub(super) fn allocated(&self) -> usize {

@@ -73,9 +73,11 @@ impl<K: Key, V: Data> Keyed<K, V> {
         self.table.iter().map(|row| (&row.key, row.hash(), &row.value))
     }
 
-    /// Calls `each` once for every key that was made or touched in this epoch and is still there, in no order.
-    pub fn for_each_touched(&mut self, mut each: impl FnMut(&K, u64, &V)) {
-        self.table.for_each_touched(|row| each(&row.key, row.hash(), &row.value));
+    /// Calls `each` once for every key that was made or touched in this epoch and is still there, in no order: for about `most` of
+    /// them. Says whether those were all; otherwise it is called again and goes on, and until it is done nothing else may change the
+    /// handle.
+    pub fn for_each_touched(&mut self, most: usize, mut each: impl FnMut(&K, u64, &V)) -> bool {
+        self.table.for_each_touched(most, |row| each(&row.key, row.hash(), &row.value))
     }
 
     /// How many keys there are.
@@ -102,10 +104,9 @@ impl<K: Key, V: Data> Handle for Keyed<K, V> {
         self.tag
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
         // First, since a key may have been removed and made again.
-        self.deleted.write(section);
-        self.table.snapshot(&[self.tag], section)
+        Ok(self.deleted.write(most, section) && self.table.snapshot(&[self.tag], most, section)?)
     }
 
     fn restore_entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), CodecError> {

@@ -1,7 +1,7 @@
 //! Typed state handles: the only way in which an operator keeps state that outlives a crash.
 //!
 //! A handle is an in-memory table and the knowledge of what an epoch touched in it. While an epoch runs the operator reads and
-//! writes; when it closes, the host calls [`Handle::snapshot`] once, which appends *only what changed since the last one* to the
+//! writes; when it closes, the host calls [`Handle::snapshot`] until it is done, which appends *only what changed since the last one* to the
 //! operator's [`Section`]; after a crash the host calls [`Handle::restore_entry`] for every entry of the committed checkpoint that
 //! lies in the worker's key groups, before any record. Handles alone know key groups: callers pass the record's hash, which must
 //! be the key's [`stable_hash`](crate::stable_hash).
@@ -38,11 +38,13 @@ pub trait Handle {
     /// The byte before this handle's keys.
     fn tag(&self) -> u8;
 
-    /// Appends what changed since the last snapshot or restore.
+    /// Appends what changed since the last snapshot or restore, about `most` entries of it, which are taken off `most`. Says whether
+    /// that was all; otherwise it is called again and goes on, and until it is done nothing else may change the handle. When it is,
+    /// further calls cost and write nothing.
     ///
     /// # Errors
     /// A key or value that cannot be encoded. The section is then of no use, and neither is the handle.
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError>;
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError>;
 
     /// Takes one entry of a checkpoint back, as [`Section::entries`] gave it. All entries come before the first record.
     ///
@@ -61,7 +63,7 @@ pub trait Handle {
 /// let mut totals = Keyed::<String, u64>::new(0);
 /// totals.upsert(stable_hash("LGA"), "LGA".to_owned(), || 0, |total| *total += 5);
 /// let mut section = Section::new("totals");
-/// totals.snapshot(&mut section).unwrap();
+/// assert!(totals.snapshot(&mut { usize::MAX }, &mut section).unwrap());
 ///
 /// let (mut totals, mut timers) = (Keyed::<String, u64>::new(0), Timers::<String>::new(1));
 /// for entry in section.entries() {

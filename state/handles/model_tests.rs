@@ -20,10 +20,23 @@ impl Dice {
 struct Stored(BTreeMap<(KeyGroup, Vec<u8>), Vec<u8>>);
 
 impl Stored {
-    /// Takes a snapshot of `handle`; says how many entries it had.
+    /// Takes a snapshot of `handle`, a few entries at a time; says how many it had.
     fn take(&mut self, handle: &mut dyn Handle) -> usize {
         let mut section = Section::new("test");
-        handle.snapshot(&mut section).unwrap();
+        let most = 1 + self.0.len() % 70;
+        loop {
+            let (mut left, before) = (most, section.entries().count());
+            let all = handle.snapshot(&mut left, &mut section).unwrap();
+            let wrote = section.entries().count() - before;
+            assert!(wrote <= most - left, "{wrote} entries count for {} of {most}", most - left);
+            if all {
+                break;
+            }
+            assert_eq!(left, 0, "stopped before it had to");
+        }
+        let entries = section.entries().count();
+        assert!(handle.snapshot(&mut { 1 }, &mut section).unwrap(), "what is done stays done");
+        assert_eq!(section.entries().count(), entries);
         for prefix in section.dropped() {
             let before = self.0.len();
             self.0.retain(|(_, key), _| !key.starts_with(prefix));
@@ -169,7 +182,10 @@ fn keyed_is_what_was_put_into_it_after_every_restore() {
             }
             if step % every == every - 1 {
                 let mut seen = BTreeMap::new();
-                live.for_each_touched(|key, _, _| assert!(seen.insert(key.clone(), ()).is_none(), "{key} twice"));
+                let most = 1 + dice.roll(60) as usize;
+                while !live.for_each_touched(most, |key, _, _| {
+                    assert!(seen.insert(key.clone(), ()).is_none(), "{key} twice");
+                }) {}
                 assert_eq!(seen, touched);
                 assert!(stored.take(&mut live) >= touched.len());
                 touched.clear();
@@ -255,14 +271,14 @@ fn a_fired_window_is_one_deletion_and_one_never_stored_is_none() {
     };
     fill(&mut panes, 0);
     let mut section = Section::new("w");
-    panes.snapshot(&mut section).unwrap();
+    panes.snapshot(&mut { usize::MAX }, &mut section).unwrap();
     assert_eq!((section.entries().count(), section.dropped().count()), (100, 0));
 
     fill(&mut panes, 60);
     while !panes.drain(0, 30, |_, _, _| {}) {}
     assert!(panes.drain(60, 1_000, |_, _, _| {}));
     let mut section = Section::new("w");
-    panes.snapshot(&mut section).unwrap();
+    panes.snapshot(&mut { usize::MAX }, &mut section).unwrap();
     assert_eq!((section.entries().count(), section.dropped().count()), (0, 1));
 }
 
@@ -311,7 +327,7 @@ fn damaged_entries_are_errors() {
     let mut panes = Panes::<u64, u64>::new(4);
     panes.upsert(0, stable_hash(&7u64), 7, || 0, |_| ());
     let mut section = Section::new("w");
-    panes.snapshot(&mut section).unwrap();
+    panes.snapshot(&mut { usize::MAX }, &mut section).unwrap();
     let entry = section.entries().next().unwrap();
     let (group, key, value) = (entry.group, entry.key, entry.value.unwrap());
 
@@ -343,5 +359,5 @@ fn a_value_that_cannot_be_encoded_is_an_error() {
     }
     let mut keyed = Keyed::<u64, Never>::new(0);
     keyed.upsert(stable_hash(&1u64), 1, || Never, |_| ());
-    assert!(matches!(keyed.snapshot(&mut Section::new("w")), Err(CodecError::Encode { .. })));
+    assert!(matches!(keyed.snapshot(&mut { usize::MAX }, &mut Section::new("w")), Err(CodecError::Encode { .. })));
 }

@@ -214,16 +214,18 @@ impl<K: Key, V: Data> Handle for Panes<K, V> {
         self.tag
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
         for window in self.dropped.drain(..) {
             section.drop_prefix(&ordered_prefix(self.tag, window));
         }
         for open in &mut self.windows {
-            open.deleted.write(section);
-            open.table.snapshot(&ordered_prefix(self.tag, open.start), section)?;
             open.persisted = true;
+            let prefix = ordered_prefix(self.tag, open.start);
+            if !open.deleted.write(most, section) || !open.table.snapshot(&prefix, most, section)? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn restore_entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), CodecError> {

@@ -79,7 +79,7 @@ impl<K: Key> Loop<K> for ByHandle<K> {
     }
     fn close_epoch(&mut self) {
         if self.epochs {
-            self.panes.snapshot(&mut Section::new("speed")).unwrap();
+            self.panes.snapshot(&mut { usize::MAX }, &mut Section::new("speed")).unwrap();
         }
     }
 }
@@ -146,7 +146,7 @@ fn speed_of_snapshots() {
         keyed.upsert(stable_hash(&key), key, || (0, 0), |value| value.0 += 1);
     };
     (0..1_000_000).for_each(|key| touch(&mut keyed, key));
-    keyed.snapshot(&mut Section::new("speed")).unwrap();
+    keyed.snapshot(&mut { usize::MAX }, &mut Section::new("speed")).unwrap();
     for touched in [10_000, 100_000, 300_000, 1_000_000] {
         let mut dice = 1_u64;
         let start = Instant::now();
@@ -157,7 +157,7 @@ fn speed_of_snapshots() {
         let updates = start.elapsed();
         let mut section = Section::new("speed");
         let start = Instant::now();
-        keyed.snapshot(&mut section).unwrap();
+        keyed.snapshot(&mut { usize::MAX }, &mut section).unwrap();
         println!(
             "{touched} updates: {:.1} ns each, {} entries, stall {:.2} ms",
             updates.as_nanos() as f64 / touched as f64,

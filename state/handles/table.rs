@@ -7,6 +7,7 @@
 
 use std::borrow::Borrow;
 use std::cell::Cell;
+use std::convert::Infallible;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -62,11 +63,16 @@ pub(super) struct Table<K, V> {
     listed: bool,
     /// Whether a bucket may stand in the list twice.
     repeats: bool,
+    /// Where going through what changed goes on: a place in the list, or a bucket.
+    cursor: usize,
 }
+
+/// How many buckets that need not be written take as long to look at as it takes to write one row.
+const LOOKS: usize = 16;
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Table { rows: HashTable::new(), buckets: Vec::new(), listed: false, repeats: false }
+        Table { rows: HashTable::new(), buckets: Vec::new(), listed: false, repeats: false, cursor: 0 }
     }
 }
 
@@ -172,45 +178,62 @@ impl<K: Key, V: Data> Table<K, V> {
         }
     }
 
-    /// Writes the rows that changed, each key after `prefix`; they count as kept from then on.
-    pub(super) fn snapshot(&mut self, prefix: &[u8], section: &mut Section) -> Result<(), CodecError> {
-        let mut write = |row: &mut Row<K, V>| {
-            if row.mark() == KEPT {
-                return Ok(());
-            }
+    /// Writes about `most` of the rows that changed, each key after `prefix`; they count as kept from then on. Whether those were all.
+    pub(super) fn snapshot(
+        &mut self,
+        prefix: &[u8],
+        most: &mut usize,
+        section: &mut Section,
+    ) -> Result<bool, CodecError> {
+        let all = self.go_on(most, |row| {
             row.set_mark(KEPT);
             put(section, prefix, row)
-        };
-        if self.listed {
-            for &bucket in &self.buckets {
-                self.rows.get_bucket_mut(bucket as usize).map_or(Ok(()), &mut write)?;
-            }
-        } else {
-            self.rows.iter_mut().try_for_each(write)?;
+        })?;
+        if all {
+            self.buckets.clear();
+            self.listed = true;
+            self.repeats = false;
         }
-        self.buckets.clear();
-        self.listed = true;
-        self.repeats = false;
-        Ok(())
+        Ok(all)
     }
 
-    /// Calls `each` once for every row that a snapshot would write.
-    pub(super) fn for_each_touched(&mut self, mut each: impl FnMut(&Row<K, V>)) {
+    /// Calls `each` once for about `most` of the rows that a snapshot would write. Whether those were all.
+    pub(super) fn for_each_touched(&mut self, mut most: usize, mut each: impl FnMut(&Row<K, V>)) -> bool {
         if self.repeats {
             self.buckets.sort_unstable();
             self.buckets.dedup();
             self.repeats = false;
         }
-        let touched = |row: &&Row<K, V>| row.mark() != KEPT;
-        if self.listed {
-            self.buckets
-                .iter()
-                .filter_map(|&bucket| self.rows.get_bucket(bucket as usize))
-                .filter(touched)
-                .for_each(&mut each);
-        } else {
-            self.rows.iter().filter(touched).for_each(each);
+        let all: Result<bool, Infallible> = self.go_on(&mut most, |row| {
+            each(row);
+            Ok(())
+        });
+        match all {
+            Ok(all) => all,
         }
+    }
+
+    /// Goes on through the rows that are marked; whether it came to the end, and so begins anew when it is called again.
+    fn go_on<E>(&mut self, most: &mut usize, mut each: impl FnMut(&mut Row<K, V>) -> Result<(), E>) -> Result<bool, E> {
+        let Table { rows, buckets, listed, cursor, .. } = self;
+        let end = if *listed { buckets.len() } else { rows.num_buckets() };
+        while *cursor < end {
+            if *most == 0 {
+                return Ok(false);
+            }
+            let bucket = if *listed { buckets[*cursor] as usize } else { *cursor };
+            *cursor += 1;
+            match rows.get_bucket_mut(bucket) {
+                Some(row) if row.mark() != KEPT => {
+                    *most -= 1;
+                    each(row)?;
+                }
+                _ if (*cursor).is_multiple_of(LOOKS) => *most -= 1,
+                _ => {}
+            }
+        }
+        *cursor = 0;
+        Ok(true)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Row<K, V>> {
@@ -243,6 +266,7 @@ impl<K: Key, V: Data> Table<K, V> {
         self.buckets.clear();
         self.listed = false;
         self.repeats = false;
+        self.cursor = 0;
     }
 
     pub(super) fn len(&self) -> usize {

@@ -140,10 +140,15 @@ impl<K: Key> Handle for Timers<K> {
         self.tag
     }
 
-    fn snapshot(&mut self, section: &mut Section) -> Result<(), CodecError> {
+    fn snapshot(&mut self, most: &mut usize, section: &mut Section) -> Result<bool, CodecError> {
         // First, since a timer may have been deleted and set again.
-        self.deleted.write(section);
-        for place in self.set.drain(..) {
+        if !self.deleted.write(most, section) {
+            return Ok(false);
+        }
+        while *most > 0
+            && let Some(place) = self.set.pop()
+        {
+            *most -= 1;
             let Some(timer) = self.timers.get_mut(&place) else { continue };
             if std::mem::replace(&mut timer.persisted, true) {
                 continue;
@@ -159,7 +164,7 @@ impl<K: Key> Handle for Timers<K> {
             );
             encoded?;
         }
-        Ok(())
+        Ok(self.set.is_empty())
     }
 
     fn restore_entry(&mut self, group: KeyGroup, key: &[u8], value: &[u8]) -> Result<(), CodecError> {
