@@ -1,7 +1,8 @@
 //! What checkpoints cost: the longest stall of the record path, throughput, and recovery.
 //!
 //! A table of a million keys, of which a hundred thousand are touched in each epoch of a second. Prints
-//! - `ratio checkpoint-pause-over-10ms`: the longest time between two reads of the one worker, over 10 ms;
+//! - `ratio checkpoint-pause-over-10ms`: the longest time between two reads of the one worker, over 10 ms; beside it the longest in
+//!   processor time of that worker, which tells what it does from what other threads and programs take from it;
 //! - `ratio checkpoint-cost`: processor time with a checkpoint each second, over that of the same run without any;
 //! - `ratio recovery-over-read`: restoring a million keys of 100 bytes, over reading the same files.
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cpu_time::ThreadTime;
 use kit::clock::{Spent, timed_apart};
 use kit::report::{Ratios, load_average, wanted};
 use millpond::engine::source::{
@@ -39,13 +41,15 @@ fn main() {
             costs.add(with.spent.cpu / without.spent.cpu);
             let ns = |cpu: f64| cpu * 1e9 / RECORDS as f64;
             println!(
-                "#   {:.1} ns a record with {} epochs, {:.1} without ({} epochs); longest stall {:.1} ms with, {:.1} ms without; {:.1} s",
+                "#   {:.1} ns a record with {} epochs, {:.1} without ({} epochs); longest stall {:.1} ms with (own {:.1}), {:.1} ms without (own {:.1}); {:.1} s",
                 ns(with.spent.cpu),
                 with.epochs,
                 ns(without.spent.cpu),
                 without.epochs,
                 with.pause.as_secs_f64() * 1e3,
+                with.own.as_secs_f64() * 1e3,
                 without.pause.as_secs_f64() * 1e3,
+                without.own.as_secs_f64() * 1e3,
                 with.spent.wall
             );
         }
@@ -64,6 +68,7 @@ fn main() {
 struct Ran {
     spent: Spent,
     pause: Duration,
+    own: Duration,
     epochs: u64,
 }
 
@@ -82,7 +87,8 @@ fn run(interval: Duration) -> Ran {
         Job::new("checkpoint").run(run, draw).expect("the job ends")
     });
     let pause = Duration::from_nanos(watch.longest.load(Ordering::Relaxed));
-    Ran { spent, pause, epochs: ended.epoch }
+    let own = Duration::from_nanos(watch.own.load(Ordering::Relaxed));
+    Ran { spent, pause, own, epochs: ended.epoch }
 }
 
 /// Restores a million keys of 100 bytes, and reads the same files.
@@ -137,6 +143,7 @@ struct Watch {
     opened: AtomicU64,
     read: AtomicU64,
     longest: AtomicU64,
+    own: AtomicU64,
 }
 
 /// Each key once, then a tenth of them again and again.
@@ -164,18 +171,19 @@ impl Untimed for Keys {
 struct KeysReader {
     keys: Keys,
     next: u64,
-    last: Option<Instant>,
+    last: Option<(Instant, ThreadTime)>,
 }
 
 impl Reader<u64> for KeysReader {
     fn read<C: Collect<u64>>(&mut self, _: usize, most: usize, into: &mut C) -> Result<Read, Fault> {
-        let now = Instant::now();
+        let now = (Instant::now(), ThreadTime::now());
         self.keys.watch.opened.store(1, Ordering::Release);
         // The first read after all keys are there begins the watch.
         if let Some(last) = self.last.replace(now)
             && self.next > KEYS + most as u64
         {
-            self.keys.watch.longest.fetch_max((now - last).as_nanos() as u64, Ordering::Relaxed);
+            self.keys.watch.longest.fetch_max((now.0 - last.0).as_nanos() as u64, Ordering::Relaxed);
+            self.keys.watch.own.fetch_max(now.1.duration_since(last.1).as_nanos() as u64, Ordering::Relaxed);
         }
         let to = self.keys.records.min(self.next + most as u64);
         for offset in self.next..to {

@@ -2,28 +2,86 @@
 //!
 //! Segments are rewritten one by one, oldest first, written aside and renamed over the old one; a reader that has the old file open goes
 //! on with it. Oldest first matters for tombstones: the records that one deletes are gone before it goes itself.
+//!
+//! A complete segment does not change any more, and which are complete is asked of the writer beforehand, so that a thread of its own
+//! ([`Compaction`]) can do this while the writer appends and commits. Only what removes segments must keep away from them meanwhile.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use super::LogError;
 use super::batch::{BatchBuilder, BatchHeader};
 use super::block::{Cursor, Records};
+use super::commits::Place;
 use super::disk::{Disk, aside};
 use super::index::{self, Index};
 use super::partition::Partition;
 use super::record::Record;
 use super::segment::{self, SegmentHeader};
 
-/// Compacts one partition.
-pub(super) fn compact(disk: &Disk, partition: &Partition) -> Result<(), LogError> {
+/// The complete segments of a partition.
+pub(super) struct Complete {
+    dir: PathBuf,
+    place: Place,
+    segments: Vec<PathBuf>,
+}
+
+impl Complete {
+    pub(super) fn of(partition: &Partition) -> Result<Self, LogError> {
+        let segments = partition.complete_segments()?;
+        let segments = segments.into_iter().map(|(base, _)| segment::path(&partition.dir, base)).collect();
+        Ok(Complete { dir: partition.dir.clone(), place: partition.place, segments })
+    }
+}
+
+/// Compaction on a thread of its own. Dropped before it is done, it stops at the next segment, and is waited for: no file changes
+/// once the writer has let its lock go.
+pub(super) struct Compaction {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<(), LogError>>>,
+}
+
+impl Compaction {
+    pub(super) fn begin(disk: &Disk, partitions: Vec<Complete>, dir: &Path) -> Result<Self, LogError> {
+        let (disk, stop) = (disk.clone(), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&stop);
+        let work = move || partitions.iter().try_for_each(|partition| compact(&disk, partition, &asked));
+        let thread = thread::Builder::new().name("compaction".to_owned()).spawn(work);
+        Ok(Compaction { stop, thread: Some(thread.map_err(LogError::io("start a thread for", dir))?) })
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for it.
+    pub(super) fn end(mut self) -> Result<(), LogError> {
+        let thread = self.thread.take().expect("it is waited for once");
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Drop for Compaction {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // Nobody is left who could be told how it ended; whatever it left behind, the next start puts right.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Compacts one partition, or a part of it when it is asked to stop.
+pub(super) fn compact(disk: &Disk, partition: &Complete, stop: &AtomicBool) -> Result<(), LogError> {
     let mut complete = Vec::new();
-    for (base, _) in partition.complete_segments()? {
-        let path = segment::path(&partition.dir, base);
-        let file = File::open(&path).map_err(LogError::io("open", &path))?;
-        let header = SegmentHeader::read(&file, &path, partition.place.0, partition.place.1)?;
+    for path in &partition.segments {
+        let file = File::open(path).map_err(LogError::io("open", path))?;
+        let header = SegmentHeader::read(&file, path, partition.place.0, partition.place.1)?;
         complete.push((path, file, header));
     }
     if complete.iter().all(|(_, _, header)| header.compacted && !header.tombstones) {
@@ -31,6 +89,9 @@ pub(super) fn compact(disk: &Disk, partition: &Partition) -> Result<(), LogError
     }
     let mut newest: HashMap<Box<[u8]>, u64> = HashMap::new();
     for (path, file, _) in &complete {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         each_batch(file, path, |_, records| {
             for record in records {
                 match newest.get_mut(record.key.unwrap_or_default()) {
@@ -42,6 +103,9 @@ pub(super) fn compact(disk: &Disk, partition: &Partition) -> Result<(), LogError
         })?;
     }
     for (path, file, header) in &complete {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let seen_before = header.compacted;
         let keep =
             |key: &[u8], offset, tombstone: bool| newest.get(key) == Some(&offset) && !(tombstone && seen_before);

@@ -142,6 +142,81 @@ fn compaction_keeps_the_newest_record_of_each_key_at_its_offset() {
 }
 
 #[test]
+fn compaction_goes_on_beside_appends_and_commits_and_ends_with_the_writer() {
+    let dir = scratch();
+    let log = Log::open(dir.path()).unwrap();
+    log.create_topic("t", Settings::partitions(2).segment_bytes(2_000).compacted()).unwrap();
+    let (mut number, mut compactions) = (0_u64, 0);
+    let table = || {
+        let mut table = BTreeMap::new();
+        for partition in 0..2 {
+            let mut reader = log.reader("t", partition, Start::Earliest).unwrap();
+            while let Some(block) = reader.read_block(1_000).unwrap() {
+                for record in block.records() {
+                    let value = u64::from_le_bytes(record.value.unwrap().try_into().unwrap());
+                    table.insert(record.key.unwrap().to_vec(), value);
+                }
+            }
+        }
+        table
+    };
+    for _ in 0..5 {
+        let mut writer = log.writer("w").unwrap();
+        let claim = writer.claim("t").unwrap();
+        for _ in 0..100 {
+            for _ in 0..20 {
+                number += 1;
+                let (key, value) = ((number % 30).to_le_bytes(), number.to_le_bytes());
+                let record = Record { key: Some(&key), value: Some(&value), ..Record::default() };
+                writer.append(claim, (number % 2) as u32, &record).unwrap();
+            }
+            writer.commit(number, b"").unwrap();
+            writer.retain(at(0)).unwrap();
+            compactions += u64::from(writer.compaction.is_none());
+            writer.begin_compaction().unwrap();
+        }
+        // The next one takes the lock at once, with a compaction perhaps in the middle.
+        drop(writer);
+        let want: BTreeMap<_, _> = (number - 29..=number).map(|n| ((n % 30).to_le_bytes().to_vec(), n)).collect();
+        assert_eq!(table(), want);
+    }
+    assert!(compactions > 5, "{compactions}");
+    let before = segments(&log, "t");
+    let mut writer = log.writer("w").unwrap();
+    writer.compact().unwrap();
+    let mut reader = log.reader("t", 0, Start::Earliest).unwrap();
+    let kept = rest(&mut reader).len();
+    assert!(kept < 300 && segments(&log, "t") == before, "{kept} of {} records are kept", number / 2);
+    assert_eq!(table().len(), 30);
+}
+
+#[test]
+fn a_compaction_that_fails_is_told_to_the_next_call_and_the_writer_stops() {
+    let dir = scratch();
+    let log = Log::open(dir.path()).unwrap();
+    log.create_topic("t", Settings::partitions(1).segment_bytes(200).compacted()).unwrap();
+    let mut writer = log.writer("w").unwrap();
+    let claim = writer.claim("t").unwrap();
+    for n in 0..20_u8 {
+        writer.append(claim, 0, &Record { key: Some(&[n % 3]), value: Some(&[n; 100]), ..Record::default() }).unwrap();
+        writer.commit(1, b"").unwrap();
+    }
+    // Where the first segment would be written aside there is a directory.
+    let first = std::fs::read_dir(dir.path().join("topics/t/0")).unwrap().map(|entry| entry.unwrap().path());
+    let first = first.filter(|path| path.extension().is_some_and(|ext| ext == "log")).min().unwrap();
+    std::fs::create_dir(super::disk::aside(&first)).unwrap();
+    writer.begin_compaction().unwrap();
+    let error = loop {
+        match writer.retain(at(0)) {
+            Ok(()) => std::thread::sleep(Duration::from_millis(1)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, LogError::Io { doing: "create", .. }), "{error}");
+    assert!(matches!(writer.commit(2, b""), Err(LogError::Poisoned { .. })));
+}
+
+#[test]
 fn a_tombstone_outlives_one_compaction() {
     let dir = scratch();
     let log = Log::open(dir.path()).unwrap();

@@ -9,10 +9,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use millpond_state::Timestamp;
 
 use super::commits::{Commit, Ends, Place};
+use super::compact::{Compaction, Complete, compact};
 use super::disk::Disk;
 use super::journal::{Found, Journal};
 use super::lock::{self, Lock};
@@ -52,6 +54,8 @@ pub struct Writer {
     topics: Vec<Owned>,
     journal: Journal,
     poisoned: Option<String>,
+    /// Before the lock: whoever takes that next must find the files at rest.
+    pub(super) compaction: Option<Compaction>,
     _lock: Lock,
 }
 
@@ -104,6 +108,7 @@ impl Writer {
             topics,
             journal,
             poisoned: None,
+            compaction: None,
             _lock: lock,
         })
     }
@@ -218,14 +223,19 @@ impl Writer {
         self.journal.last.commit.as_ref()
     }
 
-    /// Removes old segments as the settings of each topic say; `now` is compared with append times. The growing segment always stays.
+    /// Removes old segments as the settings of each topic say; `now` is compared with append times. The growing segment always stays,
+    /// and so does everything of upsert topics while they are [compacted](Writer::begin_compaction).
     ///
     /// # Errors
     /// What the disk says; the writer is poisoned then.
     pub fn retain(&mut self, now: Timestamp) -> Result<(), LogError> {
         self.guarded(|writer| {
             let mut entries = Vec::new();
+            let busy = writer.settle_compaction()?;
             for Owned { topic, partitions } in &writer.topics {
+                if busy && topic.settings.is_compacted() {
+                    continue;
+                }
                 for partition in partitions {
                     let start = super::retain::first_kept(partition, &topic.settings, now)?;
                     if start > partition.ends.start {
@@ -256,11 +266,41 @@ impl Writer {
     /// What the disk says; the writer is poisoned then.
     pub fn compact(&mut self) -> Result<(), LogError> {
         self.guarded(|writer| {
-            let compacted = writer.topics.iter().filter(|owned| owned.topic.settings.is_compacted());
-            compacted
-                .flat_map(|owned| &owned.partitions)
-                .try_for_each(|partition| super::compact::compact(&writer.disk, partition))
+            writer.compaction.take().map_or(Ok(()), Compaction::end)?;
+            let go_on = AtomicBool::new(false);
+            writer.complete()?.iter().try_for_each(|partition| compact(&writer.disk, partition, &go_on))
         })
+    }
+
+    /// Begins what [`Writer::compact`] does on a thread of its own, unless that is still at it, and returns at once. How it went is
+    /// said by a later call of this or of [`Writer::retain`]; a writer that is dropped first stops it, at the end of a segment.
+    ///
+    /// # Errors
+    /// What the disk says, of this compaction or the one before; the writer is poisoned then.
+    pub fn begin_compaction(&mut self) -> Result<(), LogError> {
+        self.guarded(|writer| {
+            if !writer.settle_compaction()? {
+                let complete = writer.complete()?;
+                if !complete.is_empty() {
+                    writer.compaction = Some(Compaction::begin(&writer.disk, complete, writer.log.dir())?);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a compaction is under way; one that is done tells how it went.
+    fn settle_compaction(&mut self) -> Result<bool, LogError> {
+        if let Some(done) = self.compaction.take_if(|compaction| compaction.is_done()) {
+            done.end()?;
+        }
+        Ok(self.compaction.is_some())
+    }
+
+    /// The partitions of upsert topics.
+    fn complete(&self) -> Result<Vec<Complete>, LogError> {
+        let compacted = self.topics.iter().filter(|owned| owned.topic.settings.is_compacted());
+        compacted.flat_map(|owned| &owned.partitions).map(Complete::of).collect()
     }
 
     /// Writes out the batches being filled, as a large enough append would.

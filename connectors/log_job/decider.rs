@@ -148,8 +148,8 @@ impl LogDecider {
         self.retained = Instant::now();
         let writer = self.writer();
         writer.retain(SystemTime::now().into())?;
-        // Of topics made for it, upsert topics first of all.
-        Ok(writer.compact()?)
+        // Of upsert topics, on a thread of its own: it may take longer than commits can wait.
+        Ok(writer.begin_compaction()?)
     }
 }
 

@@ -5,4 +5,5 @@ mod damage;
 mod disk;
 mod input;
 mod plans;
+mod sync;
 mod time;
