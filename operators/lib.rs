@@ -38,4 +38,4 @@ pub use job::{Drawn, Job, Plain, With};
 pub use keyed_stream::KeyedStream;
 pub use stream::Stream;
 pub use testing::Test;
-pub use windowed::{Pane, Windowed};
+pub use windowed::{Pane, Windowed, WithEmpty};

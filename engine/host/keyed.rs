@@ -35,8 +35,9 @@ use crate::{Batch, Exit, Fault, Shipment};
 /// Records a call of `advance` may emit, and how many calls one activation makes before others get their turn.
 const BUDGET: usize = 2048;
 const TURN: usize = 16;
-/// Changes that leave, and entries of a snapshot that are written, in one activation: some milliseconds.
-const SLICE: usize = 8192;
+/// Changes that leave, and entries of a snapshot that are written, in one activation: two or three milliseconds. Less would let sources read
+/// more meanwhile than may be in flight, when an epoch touched a million keys.
+const SLICE: usize = 16_384;
 /// Rows that had to wait for a snapshot and are applied in one activation, at least: more than a source reads meanwhile.
 const CATCH_UP: usize = 16_384;
 

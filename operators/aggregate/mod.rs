@@ -114,6 +114,14 @@ pub trait Aggregate<T>: 'static {
     /// The answer, of a partial that took in at least one record.
     fn finish(&self, partial: Self::Partial) -> Self::Output;
 
+    /// What a key takes into the window after, if anything: of windows that are [there without rows](crate::Windowed::with_empty).
+    #[doc(hidden)]
+    #[inline]
+    fn carry(&self, partial: &Self::Partial) -> Option<Self::Partial> {
+        let _ = partial;
+        None
+    }
+
     /// Whether [`Logged::position`] is looked at, so that the flow has to carry positions (some 20 bytes a record). Asked once.
     fn needs_position(&self) -> bool {
         false

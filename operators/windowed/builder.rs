@@ -63,6 +63,14 @@ pub struct Windowed<'s, K: Key, T: Data, W, L> {
     late: PhantomData<L>,
 }
 
+impl<'s, K: Key, T: Data, W, L> Windowed<'s, K, T, W, L> {
+    /// The same over other windows.
+    pub(super) fn over<V>(self, windows: impl FnOnce(W) -> V) -> Windowed<'s, K, T, V, L> {
+        let Windowed { keyed, windows: of, lateness, name, order, late } = self;
+        Windowed { keyed, windows: windows(of), lateness, name, order, late }
+    }
+}
+
 impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
     /// Keeps a window open for this long after its end. Its result waits as long. Default zero.
     ///
@@ -105,7 +113,10 @@ impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
     /// Answers each key and window with what `build` makes: `|w| w.count()`, `|w| (w.count(), w.max(|c| c.at))`.
     ///
     /// With [`Windowed::split_late`] it returns results and late records.
-    pub fn aggregate<A: Aggregate<T>>(self, build: impl FnOnce(Over<T>) -> A) -> L::Results<'s, Pane<K, A::Output>, T> {
+    pub fn aggregate<A: Aggregate<T>>(
+        self,
+        build: impl FnOnce(Over<T>) -> A,
+    ) -> L::Results<'s, Pane<K, W::Answer<A::Output>>, T> {
         let Windowed { keyed, windows, lateness, name, order, .. } = self;
         let aggregate = build(Over::new());
         let graph = keyed.line.graph();
@@ -134,7 +145,7 @@ impl<'s, K: Key, T: Data> Drawing<'s, K, T> {
     }
 
     /// Windows of time: they have a lateness, and an aggregate sees rows as they arrive.
-    fn of_time<A: Aggregate<T>>(mut self, described: String, aggregate: &A) -> Self {
+    pub(super) fn of_time<A: Aggregate<T>>(mut self, described: String, aggregate: &A) -> Self {
         self = self.windows(described);
         self.what.settings.insert(1, ("allowed lateness".to_owned(), self.rules.lateness.to_string()));
         if aggregate.order_dependent() {
@@ -146,6 +157,8 @@ impl<'s, K: Key, T: Data> Drawing<'s, K, T> {
 
 impl<W: Assign> OfTime for W {}
 impl<W: Assign> Window for W {
+    type Answer<V: Data> = V;
+
     fn draw<'s, K: Key, T: Data, A: Aggregate<T>>(
         self,
         drawing: Drawing<'s, K, T>,
@@ -165,6 +178,8 @@ impl<W: Assign> Window for W {
 
 impl OfTime for Session {}
 impl Window for Session {
+    type Answer<V: Data> = V;
+
     fn draw<'s, K: Key, T: Data, A: Aggregate<T>>(
         self,
         drawing: Drawing<'s, K, T>,
@@ -176,6 +191,8 @@ impl Window for Session {
 }
 
 impl Window for Count {
+    type Answer<V: Data> = V;
+
     fn draw<'s, K: Key, T: Data, A: Aggregate<T>>(
         self,
         drawing: Drawing<'s, K, T>,
@@ -195,6 +212,8 @@ impl Window for Count {
 }
 
 impl Window for Global {
+    type Answer<V: Data> = V;
+
     fn draw<'s, K: Key, T: Data, A: Aggregate<T>>(
         self,
         drawing: Drawing<'s, K, T>,

@@ -3,6 +3,7 @@
 //! This is the path that most records of most jobs take. A row costs a look into the table of its window, and little else: the window
 //! is remembered from the row before, and whether it is late is two comparisons.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -27,6 +28,8 @@ pub(super) struct Disjoint<K: Key, T, A: Aggregate<T>> {
     limits: Limits,
     panes: Panes<K, A::Partial>,
     leaving: Leaving<K>,
+    /// What keys of the window that leaves take into the next one.
+    carried: Vec<(u64, K, A::Partial)>,
     /// The window of the row before, and when it closes.
     window: Span,
     closes: Timestamp,
@@ -42,9 +45,27 @@ impl<K: Key, T, A: Aggregate<T>> Disjoint<K, T, A> {
             limits: Limits::new(),
             panes: Panes::new(PANES),
             leaving: Leaving::new(rules.order),
+            carried: Vec::new(),
             window: Span { start: Timestamp::MAX, end: Timestamp::MAX },
             closes: Timestamp::MAX,
             rows: PhantomData,
+        }
+    }
+
+    /// Puts what is carried into the window after `window`, unless that is cut at the end of time.
+    fn carry_on(&mut self, window: Span) {
+        let gap = self.layout.slide() - self.layout.size();
+        let next = self.layout.newest(window.end.plus_micros(gap)).filter(|next| next.end < Timestamp::MAX);
+        let Disjoint { panes, carried, aggregate, .. } = self;
+        let Some(next) = next else { return carried.clear() };
+        for (hash, key, partial) in carried.drain(..) {
+            let partial = Cell::new(Some(partial));
+            let first = || partial.take().expect("a value is made once");
+            panes.upsert(next.start.micros(), hash, key, first, |whole| {
+                if let Some(partial) = partial.take() {
+                    aggregate.merge(whole, partial);
+                }
+            });
         }
     }
 
@@ -95,12 +116,16 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Disjoint<K, T, A> {
             if left == 0 {
                 return Firing::More;
             }
-            let aggregate = &self.aggregate;
-            cx.reserve(left.min(self.panes.len()));
-            self.leaving.drain(&mut self.panes, start, left, |key, hash, partial| {
+            let Disjoint { aggregate, leaving, panes, carried, .. } = self;
+            cx.reserve(left.min(panes.len()));
+            leaving.drain(panes, start, left, |key, hash, partial| {
                 left -= 1;
+                carried.extend(aggregate.carry(&partial).map(|next| (hash, key.clone(), next)));
                 pane::emit(cx, window, 0, hash, key, aggregate.finish(partial));
             });
+            if !self.carried.is_empty() {
+                self.carry_on(window);
+            }
         }
         Firing::Done
     }

@@ -9,6 +9,7 @@
 //!   one. The promise downstream stays behind by the allowed lateness, since that is how late panes are.
 //! - **Order.** Windows leave in the order of their ends; keys within one in no promised order, unless [`Windowed::ordered`] asks
 //!   for it: sorting was the largest single cost measured.
+//! - **Empty windows** have no pane, unless [`Windowed::with_empty`] asks for them.
 //! - **State** is the partial of each key and window (or slice of windows). Panes leave it as they are emitted, so that firing can stop
 //!   after a budget, and go on after a crash in the middle, without emitting a pane twice.
 //!
@@ -26,6 +27,9 @@ mod builder;
 mod builder_tests;
 mod count;
 mod disjoint;
+mod empty;
+#[cfg(test)]
+mod empty_tests;
 mod ends;
 mod leaving;
 mod limits;
@@ -43,6 +47,7 @@ mod speed_tests;
 mod tests;
 
 pub use builder::Windowed;
+pub use empty::{Regular, WithEmpty};
 pub use pane::Pane;
 pub(crate) use pane::made_at;
 pub use rules::{Drawing, DropLate, OfTime, OnLate, SplitLate, Window};

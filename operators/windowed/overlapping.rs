@@ -44,6 +44,8 @@ pub(super) struct Overlapping<K: Key, T, A: Aggregate<T>> {
     /// Windows that are leaving.
     merged: Merged<K, A::Partial>,
     leaving: Leaving<K>,
+    /// What keys of the window that leaves take into the next one.
+    carried: Vec<(u64, K, A::Partial)>,
     /// The slice of the row before, and the end of the oldest of its windows.
     slice: Span,
     oldest: Timestamp,
@@ -63,6 +65,7 @@ impl<K: Key, T: Data, A: Aggregate<T>> Overlapping<K, T, A> {
             apart: Ends::new(APART),
             merged: Merged { size: layout.size(), whole: Panes::new(MERGED), last: Panes::new(LAST) },
             leaving: Leaving::new(rules.order),
+            carried: Vec::new(),
             slice: Span { start: Timestamp::MAX, end: Timestamp::MAX },
             oldest: Timestamp::MAX,
             rows: PhantomData,
@@ -242,20 +245,27 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
             // After a crash windows of some key groups may be half gone, ahead of what is due now: all leave in the order of their ends.
             let leaves = self.merged.first().filter(|window| window.end <= closed);
             let due = self.next_end().filter(|end| *end <= closed);
-            let merge = due.filter(|end| leaves.is_none_or(|window| *end < window.end));
+            // What was carried into a window waits for what is merged into it.
+            let merge = due.filter(|end| leaves.is_none_or(|window| *end <= window.end));
             if left == 0 && (merge.is_some() || leaves.is_some()) {
                 return Firing::More;
             }
             if let Some(end) = merge {
                 self.merge(end);
             } else if let Some(window) = leaves {
-                let aggregate = &self.aggregate;
-                let (table, name) = self.merged.table(window);
+                let Overlapping { layout, aggregate, leaving, merged, carried, .. } = self;
+                let (table, name) = merged.table(window);
                 cx.reserve(left.min(table.len()));
-                self.leaving.drain(table, name, left, |key, hash, partial| {
+                leaving.drain(table, name, left, |key, hash, partial| {
                     left -= 1;
+                    carried.extend(aggregate.carry(&partial).map(|next| (hash, key.clone(), next)));
                     pane::emit(cx, window, 0, hash, key, aggregate.finish(partial));
                 });
+                // Into the window after, unless that is cut at the end of time.
+                let end = window.end.plus_micros(layout.slide());
+                for (hash, key, partial) in carried.drain(..).filter(|_| end < Timestamp::MAX) {
+                    merged.put(merged.ending(end), hash, key, partial, aggregate);
+                }
             } else {
                 break;
             }

@@ -52,12 +52,14 @@ impl OnLate for SplitLate {
     note = "use `Tumbling::of(..)`, `Sliding::of(..).every(..)`, `Session::gap(..)`, `Count::of(..)`, `Global`, or implement `Assign`"
 )]
 pub trait Window: Sized + 'static {
+    /// What a pane holds where the aggregate answers `V`.
+    type Answer<V: Data>: Data;
     #[doc(hidden)]
     fn draw<'s, K: Key, T: Data, A: Aggregate<T>>(
         self,
         drawing: Drawing<'s, K, T>,
         aggregate: A,
-    ) -> (Line<'s, Pane<K, A::Output>>, Line<'s, T>);
+    ) -> (Line<'s, Pane<K, Self::Answer<A::Output>>>, Line<'s, T>);
 }
 
 /// Windows of time, which can wait for late rows. A row of a [`Count`](crate::windows::Count) window has its place once the watermark

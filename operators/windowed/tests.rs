@@ -20,10 +20,10 @@ use crate::kit::{self, Log, Output, Read, Told};
 use crate::windows::{Assign, Count, Global, Lateness, Session, Sliding, Span, Tumbling, windows_of};
 
 pub(super) type Key = String;
-type Logged = Log<Key, i64>;
-type Panes<V> = Told<Pane<Key, V>, i64>;
+pub(super) type Logged = Log<Key, i64>;
+pub(super) type Panes<V> = Told<Pane<Key, V>, i64>;
 
-fn roll(start: i64) -> impl Fn(&mut Dice) -> Logged {
+pub(super) fn roll(start: i64) -> impl Fn(&mut Dice) -> Logged {
     move |dice| Log::roll(dice, start, 6, |dice| (format!("key {}", dice.below(5)), dice.between(-50, 50)))
 }
 
@@ -46,7 +46,12 @@ fn late<V>(told: &mut Panes<V>, read: &Read<Key, i64>) {
 }
 
 /// What `answer` says of each key's rows in each window, in which a row counts unless its end plus the lateness is not beyond `seen`.
-fn model<V>(log: &Logged, assign: &impl Assign, lateness: u64, answer: impl Fn(&[&Read<Key, i64>]) -> V) -> Panes<V> {
+pub(super) fn model<V>(
+    log: &Logged,
+    assign: &impl Assign,
+    lateness: u64,
+    answer: impl Fn(&[&Read<Key, i64>]) -> V,
+) -> Panes<V> {
     let (mut told, mut rows, mut windows) = (Told::default(), BTreeMap::<_, Vec<_>>::new(), Vec::new());
     for read in log.sorted() {
         windows_of(assign, read.at, &mut windows);
@@ -62,7 +67,7 @@ fn model<V>(log: &Logged, assign: &impl Assign, lateness: u64, answer: impl Fn(&
     told
 }
 
-fn sum(rows: &[&Read<Key, i64>]) -> (u64, i64) {
+pub(super) fn sum(rows: &[&Read<Key, i64>]) -> (u64, i64) {
     (rows.len() as u64, rows.iter().map(|read| read.value).sum())
 }
 
