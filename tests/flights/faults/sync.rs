@@ -26,7 +26,7 @@ fn a_failed_sync_stops_the_job_which_loses_nothing_and_goes_on_when_started_agai
     let library = library(dir.path());
     let (mut stopped, mut named) = (0, Vec::new());
     // Each of the first ones, and then some of the many that epochs make.
-    for at in (0..40).chain((40..400).step_by(37)) {
+    for at in (0..30).chain((30..400).step_by(53)) {
         let state = tempfile::tempdir().unwrap();
         feed(state.path());
         let mut command = process(Delivery::ExactlyOnce, state.path());
