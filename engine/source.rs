@@ -11,7 +11,7 @@ use std::sync::Arc;
 use millpond_state::{Data, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Fault;
+use crate::{Exit, Fault};
 
 /// What a start may use besides a connector's own settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,10 +198,16 @@ pub trait Source: 'static {
         None
     }
 
+    /// Whether partitions may be added to it while a job runs. Then [`connect`](Self::connect) is called every few seconds, by a thread of
+    /// its own, and [`Reader::add`] for what it finds.
+    fn grows(&self) -> bool {
+        false
+    }
+
     /// Finds the partitions and resolves where a first start begins. Called by the leader, before any worker exists.
     ///
     /// # Errors
-    /// When the input is not there, or a position in `from` is not in it.
+    /// When the input is not there ([`Exit::Usage`](crate::Exit::Usage)), or a position in `from` is not in it.
     fn connect(&self, env: &Env, from: &From) -> Result<Vec<Partition>, Fault>;
 
     /// Opens the partitions a worker owns.
@@ -213,6 +219,15 @@ pub trait Source: 'static {
 
 /// Reads the partitions one worker owns.
 pub trait Reader<T>: 'static {
+    /// One more partition, behind those that were assigned before. Only of sources that [grow](Source::grows).
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn add(&mut self, assigned: &Assigned) -> Result<(), Fault> {
+        let partition = assigned.partition;
+        Err(Fault::new(Exit::FixJob, format!("partition {partition} was added to a source that does not grow")))
+    }
+
     /// Hands over at most `most` records of the `slot`-th assigned partition. Never blocks.
     ///
     /// # Errors

@@ -17,8 +17,11 @@ pub struct PartitionStatus {
     pub lag: Option<u64>,
     /// Its watermark, RFC 3339; `-infinity` before the first record.
     pub watermark: String,
-    /// `reading`, `at end`, `idle` or `finished`; `stopped` of a job that does not run.
+    /// `reading`, `at end`, `waits for a transaction`, `idle` or `finished`; `stopped` of a job that does not run.
     pub standing: String,
+    /// Offsets beyond `end` that cannot be read before somebody's transaction ends.
+    #[serde(default)]
+    pub in_open_transactions: u64,
     /// Whether it is the one that holds the job's watermark.
     pub holds_watermark: bool,
     /// Since when, microseconds since 1970.

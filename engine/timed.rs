@@ -23,6 +23,10 @@ pub trait Untimed: Sized + 'static {
     fn system(&self) -> Option<String> {
         None
     }
+    /// See [`Source::grows`].
+    fn grows(&self) -> bool {
+        false
+    }
     /// See [`Source::connect`].
     ///
     /// # Errors
@@ -137,6 +141,9 @@ impl<S: Untimed, C: Clocked<S::Item>> Source for Timed<S, C> {
     fn system(&self) -> Option<String> {
         self.source.system()
     }
+    fn grows(&self) -> bool {
+        self.source.grows()
+    }
     fn connect(&self, env: &Env, from: &From) -> Result<Vec<Partition>, Fault> {
         let found = self.source.connect(env, from)?;
         if found.is_empty() {
@@ -179,6 +186,9 @@ impl<T, C: Clocked<T>, O: Collect<T>> Collect<T> for Stamping<'_, C, O> {
 }
 
 impl<T: Data, R: Reader<T>, C: Clocked<T>> Reader<T> for TimedReader<R, C> {
+    fn add(&mut self, assigned: &Assigned) -> Result<(), Fault> {
+        self.reader.add(assigned)
+    }
     #[inline]
     fn read<O: Collect<T>>(&mut self, slot: usize, most: usize, into: &mut O) -> Result<Read, Fault> {
         self.reader.read(slot, most, &mut Stamping { clock: &self.clock, into })

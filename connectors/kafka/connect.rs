@@ -150,14 +150,14 @@ impl<'a> Asking<'a> {
     /// Asks until there is an answer, an error that will not pass, or no patience left.
     fn patiently<R>(&self, what: &str, mut ask: impl FnMut() -> Result<R, Code>) -> Result<R, Fault> {
         let begun = Instant::now();
+        let mut trouble = None;
         loop {
             let answer = ask();
-            let mut trouble = None;
             // Reports wait in the client's own queue.
             while self.consumer.poll(Duration::ZERO).is_some() {}
-            if let Some(reported) = self.consumer.context().trouble() {
-                trouble = Some(reported);
-            }
+            // That all brokers are down says less than why one is.
+            let reported = self.consumer.context().trouble();
+            trouble = reported.filter(|(code, _)| trouble.is_none() || *code != Code::AllBrokersDown).or(trouble);
             let code = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(code) => code,

@@ -91,6 +91,10 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
         SourcePlan { kind: kind.to_owned(), from: self.topic.clone(), bounded: false, bound_micros: 0 }
     }
 
+    fn grows(&self) -> bool {
+        true
+    }
+
     fn connect(&self, _: &Env, from: &From) -> Result<Vec<Partition>, Fault> {
         if self.asking.get().is_none() {
             // Only this thread has this source.
@@ -226,6 +230,10 @@ impl<T, U> KafkaReader<T, U> {
 }
 
 impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
+    fn add(&mut self, assigned: &Assigned) -> Result<(), Fault> {
+        self.start(assigned)
+    }
+
     fn read<C: Collect<T>>(&mut self, slot: usize, most: usize, into: &mut C) -> Result<Read, Fault> {
         if self.reports.swap(false, Ordering::AcqRel) {
             self.listen()?;

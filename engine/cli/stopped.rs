@@ -110,6 +110,7 @@ fn describe(env: &Env, delivery: &str, committed: Timestamp, manifest: &Manifest
                 end,
                 lag: end.map(|end| end.saturating_sub(partition.next)),
                 watermark: partition.watermark.to_string(),
+                in_open_transactions: 0,
                 standing: standing.to_owned(),
                 holds_watermark: false,
                 holds_since: None,

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use millpond_state::store::{Manifest, Store};
+use millpond_state::store::{Manifest, PartitionState, Store};
 use timely::dataflow::{Scope, Stream};
 
 use super::bad::{BadDesk, DeadLetter, OnBad};
@@ -36,6 +36,11 @@ pub(crate) struct Resume {
 }
 
 impl Resume {
+    /// The partitions of a source, by the checkpoint.
+    pub(crate) fn partitions_of(&self, source: &str) -> &[PartitionState] {
+        self.manifest.sources.get(source).map(|state| state.partitions.as_slice()).unwrap_or_default()
+    }
+
     /// The first epoch of this run.
     pub(crate) fn open(&self) -> u64 {
         self.manifest.id.epoch + 1
@@ -53,6 +58,8 @@ pub(crate) struct DrawnSource {
     /// The system it reads from.
     pub(crate) system: Option<String>,
     pub(crate) bounded: bool,
+    /// Whether partitions may be added to it.
+    pub(crate) grows: bool,
     pub(crate) connect: Connect,
 }
 
@@ -181,11 +188,11 @@ impl<'s> Graph<'s> {
         }
         let node = Node { role: Role::Source, settings, ..step_node(name.to_owned(), "source", Vec::new()) };
         let id = self.add(node);
-        let system = source.system();
+        let (system, grows) = (source.system(), source.grows());
         let connect = Box::new(move |env: &Env, from: &From| source.connect(env, from));
         let uid = name.to_owned();
         let SourcePlan { from, bounded, .. } = plan;
-        self.sources.borrow_mut().push(DrawnSource { uid, from, system, bounded, connect });
+        self.sources.borrow_mut().push(DrawnSource { uid, from, system, bounded, grows, connect });
         id
     }
 

@@ -4,9 +4,7 @@
 //! partition, driven through the whole chain under the operator's own capability, which then moves to what the partitions promise.
 
 use std::rc::Rc;
-use std::time::Instant;
 
-use millpond_state::store::PartitionState;
 use millpond_state::{Position, Timestamp};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -15,12 +13,14 @@ use timely::scheduling::activate::Activator;
 use super::bad::{BadDesk, Refusal};
 use super::chain::{Chain, Drive, Emit, Held};
 use super::graph::{Ask, Lowering};
+use super::slot::{Growing, Slot};
 use super::taking::Taking;
 use super::time::Time;
 use crate::metrics::Counter;
+use crate::run::growth;
 use crate::run::lanes::Standing;
 use crate::run::local::{Local, Part, entering, reading};
-use crate::source::{Assigned, Pace, Read, Reader, Source, Waker};
+use crate::source::{Pace, Read, Reader, Source, Waker};
 use crate::{Batch, Fault, Origin};
 
 /// How many batches one activation reads before others get their turn.
@@ -45,8 +45,9 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
         // A worker that has gone needs no waking.
         let waker = Waker::new(move || sync.activate().unwrap_or(()));
         local.shared.add_waker(waker.clone());
-        let (slots, finite) = self.slots(lowering, &local);
-        let assigned: Vec<_> = slots.iter().map(|slot| slot.assigned.clone()).collect();
+        let slots = Slot::of(&self.uid, lowering, &local);
+        let finite = lowering.resume.until_end || self.source.plan().bounded;
+        let assigned: Vec<_> = slots.iter().map(Slot::assigned).collect();
         let opened = self.source.open(&lowering.resume.env, &assigned, waker);
         let mut reader = opened.map_err(|fault| local.fail(fault)).ok();
         if let (Some(reader), true) = (&mut reader, lowering.bad.wants_originals()) {
@@ -65,6 +66,8 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
             &[("source", &self.uid)],
         );
         let mut reading = Reading::<S> {
+            added: growth::counter(&local.shared.metrics, &self.uid),
+            growing: Growing::new(&self.uid, lowering),
             woken,
             node: self.node,
             uid: self.uid,
@@ -87,46 +90,6 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
     }
 }
 
-impl<S: Source> Intake<S> {
-    /// This worker's partitions, and whether the source can end.
-    fn slots(&self, lowering: &Lowering<'_>, local: &Local) -> (Vec<Slot>, bool) {
-        let state = lowering.resume.manifest.sources.get(&self.uid);
-        let partitions = state.map(|state| state.partitions.as_slice()).unwrap_or_default();
-        let own = partitions.iter().enumerate().filter(|(index, _)| index % local.shared.workers == local.worker);
-        let slots = own.map(|(_, saved)| Slot {
-            lane: local.shared.lanes.find(&self.uid, saved.partition),
-            assigned: Assigned { partition: saved.partition, next: saved.next, end: saved.end },
-            saved: saved.clone(),
-            at_end: false,
-            silent_since: None,
-        });
-        (slots.collect(), lowering.resume.until_end || self.source.plan().bounded)
-    }
-}
-
-/// One partition of this worker.
-struct Slot {
-    lane: usize,
-    assigned: Assigned,
-    saved: PartitionState,
-    at_end: bool,
-    silent_since: Option<Instant>,
-}
-
-impl Slot {
-    fn standing(&self) -> Standing {
-        if self.saved.finished {
-            Standing::Finished
-        } else if self.saved.idle {
-            Standing::Idle
-        } else if self.at_end {
-            Standing::AtEnd
-        } else {
-            Standing::Reading
-        }
-    }
-}
-
 struct Reading<S: Source> {
     node: u32,
     uid: String,
@@ -136,6 +99,7 @@ struct Reading<S: Source> {
     bad: Rc<BadDesk>,
     reader: Option<S::Reader>,
     slots: Vec<Slot>,
+    growing: Growing,
     finite: bool,
     epoch: u64,
     promised: Timestamp,
@@ -145,6 +109,7 @@ struct Reading<S: Source> {
     records: Counter,
     guarded: Counter,
     woken: Counter,
+    added: Counter,
 }
 
 impl<S: Source> Reading<S> {
@@ -152,6 +117,9 @@ impl<S: Source> Reading<S> {
         if self.promised == Timestamp::MIN {
             // The first activation: capabilities begin at epoch 0, which was decided before this run.
             self.move_to(own);
+        }
+        if let Err(fault) = self.grow() {
+            self.local.fail(fault);
         }
         let (mut batches, mut empty) = (0, 0);
         // Until its turn is over, or every partition has been looked at in vain: then a waker calls.
@@ -174,13 +142,24 @@ impl<S: Source> Reading<S> {
                     break false;
                 }
             }
-            self.move_to(own);
         };
         self.idle(own);
         if again {
             self.activator.activate();
         }
         Time { epoch: self.epoch, watermark: self.promised }
+    }
+
+    /// Takes over partitions that were added, where this worker is to own them.
+    fn grow(&mut self) -> Result<(), Fault> {
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        for added in self.growing.news(&self.uid, &self.local) {
+            let slot = Slot::added(added, self.promised);
+            reader.add(&slot.assigned())?;
+            self.slots.push(slot);
+            self.added.add(1);
+        }
+        Ok(())
     }
 
     /// Closes the epoch: positions and watermarks go to the ballot, the capability to the next epoch.
@@ -194,7 +173,7 @@ impl<S: Source> Reading<S> {
     /// The next partition that may be read, in turn: credit first, then alignment.
     fn choose(&mut self) -> Option<usize> {
         let count = self.slots.len();
-        let mut room = None;
+        let (mut room, mut looked) = (None, false);
         for step in 0..count {
             let index = (self.turn + step) % count;
             let slot = &self.slots[index];
@@ -204,7 +183,7 @@ impl<S: Source> Reading<S> {
             if !*room.get_or_insert_with(|| self.local.shared.credits.available()) {
                 return None;
             }
-            if slot.at_end || self.local.shared.lanes.may_read(slot.lane) {
+            if slot.at_end || self.local.shared.lanes.may_read(&slot.lane, &mut looked) {
                 self.turn = index + 1;
                 return Some(index);
             }
@@ -263,7 +242,8 @@ impl<S: Source> Reading<S> {
             self.bad.refuse(self.epoch, self.node, refusal, original);
         }
         if let Some(end) = reader.end(index) {
-            self.local.shared.lanes.set_end(slot.lane, slot.saved.end.unwrap_or(end));
+            let log_end = reader.log_end(index).unwrap_or(end);
+            slot.lane.set_ends(slot.saved.end.unwrap_or(end), log_end);
         }
         if !self.batch.rows.is_empty() {
             self.batch.bytes = bytes;
@@ -275,9 +255,12 @@ impl<S: Source> Reading<S> {
         if slot.saved.finished {
             slot.saved.watermark = Timestamp::MAX;
         }
-        let (lane, standing) = (slot.lane, slot.standing());
-        if self.local.shared.lanes.publish(lane, slot.saved.watermark, slot.saved.next, standing) {
+        let moved = slot.saved.watermark > watermark;
+        if self.local.shared.lanes.publish(&slot.lane, slot.saved.watermark, slot.saved.next, slot.standing()) {
             self.local.shared.wake();
+        }
+        if moved || count > 0 {
+            self.move_to(own);
         }
         Ok(count > 0 || read == Read::More)
     }
@@ -375,7 +358,7 @@ impl<S: Source> Reading<S> {
             if silent >= after {
                 slot.saved.idle = true;
                 changed = true;
-                self.local.shared.lanes.publish(slot.lane, slot.saved.watermark, slot.saved.next, Standing::Idle);
+                self.local.shared.lanes.publish(&slot.lane, slot.saved.watermark, slot.saved.next, Standing::Idle);
                 // Those that fell silent before may follow further now.
                 self.local.shared.wake();
             } else {

@@ -13,5 +13,6 @@ mod keyed;
 pub(crate) mod line;
 mod outlet;
 mod pact;
+mod slot;
 mod taking;
 pub(crate) mod time;

@@ -258,9 +258,13 @@ impl Coordinator {
             for (uid, partitions) in closed.sources {
                 let source = manifest.sources.entry(uid).or_default();
                 for partition in partitions {
-                    let place = source.partitions.iter_mut().find(|known| known.partition == partition.partition);
-                    *place.expect("workers report partitions that they were assigned") = partition;
+                    match source.partitions.iter_mut().find(|known| known.partition == partition.partition) {
+                        Some(known) => *known = partition,
+                        // It was added in this epoch.
+                        None => source.partitions.push(partition),
+                    }
                 }
+                source.partitions.sort_by_key(|partition| partition.partition);
             }
             for (uid, fires) in closed.fired {
                 let runs = fires.into_iter().map(|(from, to, watermark)| FiredRun { from, to, watermark });

@@ -3,6 +3,7 @@
 //! Aligned reading is for memory: a partition far ahead of the others fills open windows that cannot fire. It never decides results.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 use millpond_state::{Timestamp, span_micros};
 
@@ -39,18 +40,26 @@ pub(crate) struct Lane {
     watermark: AtomicI64,
     next: AtomicU64,
     end: AtomicU64,
+    log_end: AtomicU64,
     standing: AtomicU8,
 }
 
 impl Lane {
-    pub(crate) fn new(source: &str, partition: u32, watermark: Timestamp, next: u64, end: u64, finished: bool) -> Lane {
-        let standing = if finished { Standing::Finished } else { Standing::Reading };
+    pub(crate) fn new(
+        source: &str,
+        partition: u32,
+        watermark: Timestamp,
+        next: u64,
+        end: u64,
+        standing: Standing,
+    ) -> Lane {
         Lane {
             source: source.to_owned(),
             partition,
             watermark: AtomicI64::new(watermark.micros()),
             next: AtomicU64::new(next),
             end: AtomicU64::new(end),
+            log_end: AtomicU64::new(0),
             standing: AtomicU8::new(standing as u8),
         }
     }
@@ -63,6 +72,15 @@ impl Lane {
     pub(crate) fn end(&self) -> u64 {
         self.end.load(Ordering::Relaxed)
     }
+    /// Where the log itself ends, when that is further: what is between waits for a transaction.
+    pub(crate) fn log_end(&self) -> u64 {
+        self.log_end.load(Ordering::Relaxed)
+    }
+    /// A reader knows the ends.
+    pub(crate) fn set_ends(&self, end: u64, log_end: u64) {
+        self.end.store(end, Ordering::Relaxed);
+        self.log_end.store(log_end, Ordering::Relaxed);
+    }
     pub(crate) fn standing(&self) -> Standing {
         Standing::of(self.standing.load(Ordering::Acquire))
     }
@@ -71,7 +89,8 @@ impl Lane {
 /// All lanes of a job.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    lanes: Vec<Lane>,
+    /// Lanes are added, never taken away.
+    lanes: RwLock<Vec<Arc<Lane>>>,
     least: AtomicI64,
     align_micros: i64,
     waiting: AtomicBool,
@@ -80,7 +99,7 @@ pub(crate) struct Lanes {
 impl Lanes {
     pub(crate) fn new(lanes: Vec<Lane>, align: std::time::Duration) -> Lanes {
         let lanes = Lanes {
-            lanes,
+            lanes: RwLock::new(lanes.into_iter().map(Arc::new).collect()),
             least: AtomicI64::new(i64::MIN),
             align_micros: span_micros(align),
             waiting: AtomicBool::new(false),
@@ -89,36 +108,48 @@ impl Lanes {
         lanes
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.iter()
+    pub(crate) fn all(&self) -> RwLockReadGuard<'_, Vec<Arc<Lane>>> {
+        self.lanes.read().expect("no holder of this lock panics")
     }
 
-    pub(crate) fn find(&self, source: &str, partition: u32) -> usize {
-        let found = self.lanes.iter().position(|lane| lane.source == source && lane.partition == partition);
-        found.expect("every assigned partition has a lane")
+    pub(crate) fn find(&self, source: &str, partition: u32) -> Option<Arc<Lane>> {
+        self.all().iter().find(|lane| lane.source == source && lane.partition == partition).map(Arc::clone)
+    }
+
+    /// One more.
+    pub(crate) fn add(&self, lane: Lane) -> Arc<Lane> {
+        let lane = Arc::new(lane);
+        self.lanes.write().expect("no holder of this lock panics").push(Arc::clone(&lane));
+        lane
     }
 
     /// The least watermark of the lanes that have more to read; the final one when none has.
     fn compute(&self) -> Timestamp {
-        let reading = self.lanes.iter().filter(|lane| lane.standing() == Standing::Reading);
-        reading.map(Lane::watermark).min().unwrap_or(Timestamp::MAX)
+        let lanes = self.all();
+        let reading = lanes.iter().filter(|lane| lane.standing() == Standing::Reading);
+        reading.map(|lane| lane.watermark()).min().unwrap_or(Timestamp::MAX)
     }
 
     /// The watermark an idle lane follows: the least of all that are not idle, or, when none holds it any more, the greatest, so that it
     /// does not depend on which lane fell silent first. Never the final one: only a source's own end sends that.
     pub(crate) fn followed(&self) -> Option<Timestamp> {
-        let open = || self.lanes.iter().filter(|lane| lane.watermark() != Timestamp::MAX);
-        let active = open().filter(|lane| lane.standing() != Standing::Idle).map(Lane::watermark).min();
+        let lanes = self.all();
+        let open = || lanes.iter().filter(|lane| lane.watermark() != Timestamp::MAX);
+        let active = open().filter(|lane| lane.standing() != Standing::Idle).map(|lane| lane.watermark()).min();
         // A lane may finish between two looks at it.
-        active.or_else(|| open().map(Lane::watermark).max()).map(|watermark| watermark.min(Timestamp::LAST))
+        active.or_else(|| open().map(|lane| lane.watermark()).max()).map(|watermark| watermark.min(Timestamp::LAST))
     }
 
-    /// Whether a lane may read on. When not, its reader is woken once the others have caught up.
-    pub(crate) fn may_read(&self, lane: usize) -> bool {
-        let own = self.lanes[lane].watermark.load(Ordering::Relaxed);
+    /// Whether a lane may read on. When not, its reader is woken once the others have caught up. `looked` is false for the first of the lanes
+    /// that are asked about in a row: all are looked at but once for them.
+    pub(crate) fn may_read(&self, lane: &Lane, looked: &mut bool) -> bool {
+        let own = lane.watermark.load(Ordering::Relaxed);
         let allowed = |least: i64| own <= least.saturating_add(self.align_micros);
         if allowed(self.least.load(Ordering::Acquire)) {
             return true;
+        }
+        if std::mem::replace(looked, true) {
+            return false;
         }
         self.waiting.store(true, Ordering::SeqCst);
         // Computed after the flag is up, so that a lane moving in between is not missed.
@@ -128,12 +159,11 @@ impl Lanes {
     }
 
     /// A lane has moved. True when somebody waits for that and should be woken.
-    pub(crate) fn publish(&self, lane: usize, watermark: Timestamp, next: u64, standing: Standing) -> bool {
+    pub(crate) fn publish(&self, lane: &Lane, watermark: Timestamp, next: u64, standing: Standing) -> bool {
         let before = self.least.load(Ordering::Acquire);
-        let this = &self.lanes[lane];
-        let was = this.watermark.swap(watermark.micros(), Ordering::AcqRel);
-        this.next.store(next, Ordering::Relaxed);
-        let stood = this.standing.swap(standing as u8, Ordering::AcqRel);
+        let was = lane.watermark.swap(watermark.micros(), Ordering::AcqRel);
+        lane.next.store(next, Ordering::Relaxed);
+        let stood = lane.standing.swap(standing as u8, Ordering::AcqRel);
         if was <= before || stood != standing as u8 {
             let least = self.compute().micros();
             self.least.store(least, Ordering::Release);
@@ -142,8 +172,11 @@ impl Lanes {
         false
     }
 
-    pub(crate) fn set_end(&self, lane: usize, end: u64) {
-        self.lanes[lane].end.store(end, Ordering::Relaxed);
+    /// Somebody has looked from outside: a partition ends there or further, also where its reader has to wait and does not know.
+    pub(crate) fn know_end(&self, source: &str, partition: u32, end: u64) {
+        if let Some(lane) = self.find(source, partition) {
+            lane.end.fetch_max(end, Ordering::Relaxed);
+        }
     }
 }
 
@@ -154,30 +187,34 @@ mod tests {
     #[test]
     fn when_all_are_idle_the_greatest_watermark_counts_and_a_finished_lane_is_not_followed() {
         let second = |n| Timestamp::from_secs(n);
-        let lane = |p| Lane::new("in", p, second(i64::from(p)), 0, 0, false);
-        let lanes = Lanes::new(vec![lane(0), lane(1), lane(2)], std::time::Duration::from_secs(10));
-        lanes.publish(2, Timestamp::MAX, 1, Standing::Finished);
-        lanes.publish(1, second(1), 0, Standing::Idle);
+        let lane = |p| Lane::new("in", p, second(i64::from(p)), 0, 0, Standing::Reading);
+        let lanes = Lanes::new(vec![lane(0), lane(1)], std::time::Duration::from_secs(10));
+        lanes.add(lane(2));
+        let found = [0, 1, 2].map(|p| lanes.find("in", p).unwrap());
+        lanes.publish(&found[2], Timestamp::MAX, 1, Standing::Finished);
+        lanes.publish(&found[1], second(1), 0, Standing::Idle);
         assert_eq!(lanes.followed(), Some(second(0)));
-        lanes.publish(0, second(0), 0, Standing::Idle);
+        lanes.publish(&found[0], second(0), 0, Standing::Idle);
         assert_eq!(lanes.followed(), Some(second(1)));
     }
 
     #[test]
     fn a_lane_far_ahead_waits_for_the_least_and_not_for_one_at_its_end() {
         let second = |n| Timestamp::from_secs(n);
-        let lane = |p| Lane::new("in", p, Timestamp::MIN, 0, 0, false);
+        let lane = |p| Lane::new("in", p, Timestamp::MIN, 0, 0, Standing::Reading);
         let lanes = Lanes::new(vec![lane(0), lane(1)], std::time::Duration::from_secs(10));
-        assert!(lanes.may_read(0) && lanes.may_read(1));
-        lanes.publish(0, second(100), 1, Standing::Reading);
-        assert!(!lanes.may_read(0), "the other has not read anything yet");
-        assert!(lanes.may_read(1));
-        assert!(lanes.publish(1, second(95), 1, Standing::Reading), "somebody waits for this");
-        assert!(lanes.may_read(0));
-        lanes.publish(0, second(200), 2, Standing::Reading);
-        assert!(!lanes.may_read(0));
-        lanes.publish(1, second(95), 1, Standing::AtEnd);
-        assert!(lanes.may_read(0), "a lane at its end never holds the reading of others");
+        let found = [0, 1].map(|p| lanes.find("in", p).unwrap());
+        let may_read = |p: usize| lanes.may_read(&found[p], &mut false);
+        assert!(may_read(0) && may_read(1));
+        lanes.publish(&found[0], second(100), 1, Standing::Reading);
+        assert!(!may_read(0), "the other has not read anything yet");
+        assert!(may_read(1));
+        assert!(lanes.publish(&found[1], second(95), 1, Standing::Reading), "somebody waits for this");
+        assert!(may_read(0));
+        lanes.publish(&found[0], second(200), 2, Standing::Reading);
+        assert!(!may_read(0));
+        lanes.publish(&found[1], second(95), 1, Standing::AtEnd);
+        assert!(may_read(0), "a lane at its end never holds the reading of others");
         assert_eq!(lanes.followed(), Some(second(95)), "but it holds the watermark");
     }
 }

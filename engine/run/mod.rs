@@ -5,6 +5,8 @@
 //! shared by the operators of a worker, `shared` and `lanes` by all threads; `pointer` decides for jobs whose outputs only follow.
 
 pub(crate) mod coordinator;
+
+pub(crate) mod growth;
 mod hold;
 mod keep;
 pub(crate) mod lanes;

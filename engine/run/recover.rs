@@ -13,7 +13,7 @@ use crate::host::graph::Graph;
 use crate::plan::{Node, Plan};
 use crate::protocol::{CommitRecord, RecordError};
 use crate::sink::Decider;
-use crate::source::{Env, From};
+use crate::source::{Env, From, Partition};
 use crate::{Exit, Fault, clock};
 
 /// What a start found.
@@ -125,22 +125,19 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
     Ok(manifest)
 }
 
-/// The partitions must be the ones the checkpoint speaks of.
-pub(super) fn check_sources(graph: &Graph<'_>, env: &Env, manifest: &Manifest) -> Result<(), Fault> {
+/// The partitions must be the ones the checkpoint speaks of. Those that were added since join in, read from their oldest record, unless the
+/// run has an end: that was settled at the first start.
+pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifest) -> Result<(), Fault> {
+    let env = &run.env;
     for source in graph.sources.borrow().iter() {
-        let Some(saved) = manifest.sources.get(&source.uid) else { continue };
+        let Some(saved) = manifest.sources.get_mut(&source.uid) else { continue };
         let found = (source.connect)(env, &From::Earliest)?;
+        let known = saved.partitions.iter().map(|partition| (partition.partition, partition.fingerprint.as_str()));
+        same_input(env, &source.uid, known, &found)?;
         for partition in &saved.partitions {
-            let place = format!("job {}: source {:?} partition {}", env.identity(), source.uid, partition.partition);
-            let Some(now) = found.iter().find(|now| now.partition == partition.partition) else {
-                return Err(Fault::new(Exit::Restore, format!("{place} is in the checkpoint and no longer there")));
-            };
-            if now.fingerprint != partition.fingerprint {
-                return Err(Fault::new(
-                    Exit::Restore,
-                    format!("{place} is not the log the checkpoint speaks of: it was made again under the same name"),
-                ));
-            }
+            let place = place(env, &source.uid, partition.partition);
+            let now = found.iter().find(|now| now.partition == partition.partition);
+            let now = now.expect("that it is there was looked at above");
             if partition.finished {
                 continue;
             }
@@ -163,8 +160,55 @@ pub(super) fn check_sources(graph: &Graph<'_>, env: &Env, manifest: &Manifest) -
                 ));
             }
         }
+        if source.grows && !run.until_end && saved.partitions.iter().all(|partition| partition.end.is_none()) {
+            join(saved, found);
+        }
     }
     Ok(())
+}
+
+fn place(env: &Env, source: &str, partition: u32) -> String {
+    format!("job {}: source {source:?} partition {partition}", env.identity())
+}
+
+/// What is there must be what was there, by the fingerprints of its partitions.
+pub(super) fn same_input<'a>(
+    env: &Env,
+    source: &str,
+    known: impl Iterator<Item = (u32, &'a str)>,
+    found: &[Partition],
+) -> Result<(), Fault> {
+    for (partition, fingerprint) in known {
+        let place = place(env, source, partition);
+        let Some(now) = found.iter().find(|now| now.partition == partition) else {
+            return Err(Fault::new(Exit::Restore, format!("{place} is in the checkpoint and no longer there")));
+        };
+        if now.fingerprint != fingerprint {
+            return Err(Fault::new(
+                Exit::Restore,
+                format!("{place} is not the log the checkpoint speaks of: it was made again under the same name"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Partitions that were added while the job did not run begin where the others stand.
+fn join(saved: &mut SourceState, found: Vec<Partition>) {
+    let least = saved.partitions.iter().map(|partition| partition.watermark).min().unwrap_or(Timestamp::MIN);
+    for added in found {
+        if saved.partitions.iter().all(|partition| partition.partition != added.partition) {
+            saved.partitions.push(PartitionState {
+                partition: added.partition,
+                next: added.start,
+                watermark: least.min(Timestamp::LAST),
+                newest: Timestamp::MIN,
+                fingerprint: added.fingerprint,
+                ..PartitionState::default()
+            });
+        }
+    }
+    saved.partitions.sort_by_key(|partition| partition.partition);
 }
 
 /// The newest commit of a job that may be running or not, and its checkpoint; `None` before the first. Takes no lock, changes nothing.

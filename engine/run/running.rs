@@ -131,8 +131,8 @@ fn report(
     status.in_flight = shared.credits.in_flight();
     status.budget = shared.credits.budget();
     status.in_flight_peak = shared.credits.peak();
-    let holder =
-        shared.lanes.iter().filter(|lane| lane.standing() != Standing::Idle).min_by_key(|lane| lane.watermark());
+    let lanes = shared.lanes.all();
+    let holder = lanes.iter().filter(|lane| lane.standing() != Standing::Idle).min_by_key(|lane| lane.watermark());
     let now = clock::wall().micros();
     let mut since = None;
     if let Some(lane) = holder {
@@ -149,13 +149,15 @@ fn report(
             }
         }
     }
-    status.partitions = shared.lanes.iter().map(|lane| partition_status(lane, holder, since)).collect();
+    status.partitions = lanes.iter().map(|lane| partition_status(lane, holder, since)).collect();
     status
 }
 
-fn partition_status(lane: &Lane, holder: Option<&Lane>, since: Option<i64>) -> PartitionStatus {
-    let holds = holder.is_some_and(|holder| std::ptr::eq(holder, lane)) && lane.standing() != Standing::Finished;
+fn partition_status(lane: &Lane, holder: Option<&Arc<Lane>>, since: Option<i64>) -> PartitionStatus {
+    let holds = holder.is_some_and(|holder| std::ptr::eq(&**holder, lane)) && lane.standing() != Standing::Finished;
     let end = (lane.end() > 0).then(|| lane.end());
+    let at_end = matches!(lane.standing(), Standing::AtEnd | Standing::Idle);
+    let open = if at_end { lane.log_end().saturating_sub(lane.next()) } else { 0 };
     PartitionStatus {
         source: lane.source.clone(),
         partition: lane.partition,
@@ -163,7 +165,9 @@ fn partition_status(lane: &Lane, holder: Option<&Lane>, since: Option<i64>) -> P
         end,
         lag: end.map(|end| end.saturating_sub(lane.next())),
         watermark: lane.watermark().to_string(),
+        in_open_transactions: open,
         standing: match lane.standing() {
+            Standing::AtEnd if open > 0 => "waits for a transaction",
             Standing::Reading => "reading",
             Standing::AtEnd => "at end",
             Standing::Idle => "idle",

@@ -26,6 +26,8 @@ pub struct Tuning {
     pub epoch_output_bytes: u64,
     /// An epoch closes when this much input was read in it.
     pub epoch_input_bytes: u64,
+    /// How often added partitions are looked for.
+    pub look: Duration,
 }
 
 impl Default for Tuning {
@@ -36,6 +38,7 @@ impl Default for Tuning {
             align: Duration::from_secs(60),
             epoch_output_bytes: 16 << 20,
             epoch_input_bytes: 256 << 20,
+            look: Duration::from_secs(5),
         }
     }
 }
@@ -127,6 +130,7 @@ pub(crate) struct Shared {
     pub(crate) tuning: Tuning,
     pub(crate) credits: Credits,
     pub(crate) lanes: super::lanes::Lanes,
+    pub(crate) growth: super::growth::Growth,
     pub(crate) metrics: Metrics,
     /// The greatest epoch that sources have been told to close.
     cut: AtomicU64,
@@ -162,6 +166,7 @@ impl Shared {
             credits: Credits::new(tuning.budget_bytes),
             tuning,
             lanes,
+            growth: super::growth::Growth::default(),
             metrics,
             cut: AtomicU64::new(cut),
             stopping: AtomicBool::new(false),

@@ -10,13 +10,13 @@ use std::thread::JoinHandle;
 use millpond_state::store::{Manifest, Newer, RunId, Store};
 
 use super::coordinator::{Committed, Coordinator, Routes};
-use super::lanes::{Lane, Lanes};
+use super::lanes::{Lane, Lanes, Standing};
 use super::pointer::Pointer;
 use super::recover::{Found, check_sources, genesis, recover};
 use super::running::Running;
 use super::shared::{Event, Shared};
 use super::writer::store_fault;
-use super::{Ended, Run, hold, keep, watch, worker, writer};
+use super::{Ended, Run, growth, hold, keep, watch, worker, writer};
 use crate::host::graph::{Graph, Resume};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
@@ -87,9 +87,11 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         workers: run.workers,
         ..Status::default()
     };
-    let (manifest, genesis) = match found {
+    let (mut manifest, genesis) = match found {
         // Nothing has been read yet: where the log's oldest record has moved on meanwhile, the start is resolved again.
-        Found::Goes(manifest) if manifest.id.epoch == 0 && check_sources(&graph, env, &manifest).is_err() => {
+        Found::Goes(manifest)
+            if manifest.id.epoch == 0 && check_sources(&run, &graph, &mut manifest.clone()).is_err() =>
+        {
             (genesis(&run, &graph, &plan, run_id, 0)?, true)
         }
         Found::Goes(manifest) => (*manifest, false),
@@ -109,7 +111,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
             metrics,
         });
     }
-    check_sources(&graph, env, &manifest)?;
+    check_sources(&run, &graph, &mut manifest)?;
     let most = manifest.sources.values().map(|source| source.partitions.len()).max().unwrap_or(1);
     routes.decider.create(u32::try_from(most.max(1)).expect("a topic has less than four billion partitions"))?;
     let patience = Patience::default();
@@ -179,7 +181,8 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         committed.files.clone_from(&coordinator.newest.files);
     }
     let (resume, plan) = (Arc::new(resume), Arc::new(plan));
-    let for_thread = (Arc::clone(&shared), events.clone());
+    let look = growth::Look::of(&run, &graph, &resume.manifest);
+    let (for_thread, for_look) = ((Arc::clone(&shared), events.clone()), Arc::clone(&draw));
     let thread = spawn("coordinator", move || {
         let (shared, events) = for_thread;
         let writer = {
@@ -198,7 +201,14 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
                 }
             })?
         };
+        // Nobody waits for it: it may be in the middle of a question.
+        let (over, until) = crossbeam::channel::bounded(0);
+        if let Some(look) = look {
+            let shared = Arc::downgrade(&shared);
+            spawn("source-look", move || look.run(&shared, &until, &*for_look))?;
+        }
         let ended = coordinator.run(&event_queue);
+        drop(over);
         shared.abort();
         drop(coordinator);
         let _ = workers.join();
@@ -296,7 +306,8 @@ fn lanes(manifest: &Manifest, align: std::time::Duration) -> Lanes {
     let lanes = manifest.sources.iter().flat_map(|(uid, source)| {
         source.partitions.iter().map(move |partition| {
             let end = partition.end.unwrap_or(0);
-            Lane::new(uid, partition.partition, partition.watermark, partition.next, end, partition.finished)
+            let standing = if partition.finished { Standing::Finished } else { Standing::Reading };
+            Lane::new(uid, partition.partition, partition.watermark, partition.next, end, standing)
         })
     });
     Lanes::new(lanes.collect(), align)
