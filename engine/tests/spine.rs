@@ -268,7 +268,11 @@ fn a_stopped_job_goes_on_with_other_workers_and_a_finished_one_does_nothing() {
         run.interval = Duration::from_millis(2);
         run.tuning.batch = 10;
         let running = millpond_engine::start(run, Arc::clone(&draw)).unwrap();
-        std::thread::sleep(Duration::from_millis(3));
+        // However little the machine gives this test, each round gets on.
+        let from = running.status().epoch;
+        while running.status().epoch == from && !running.ended() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         running.stop();
         rounds += 1;
         let ended = running.join().unwrap();
