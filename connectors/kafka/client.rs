@@ -57,6 +57,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if matches!(error, KafkaError::Global(RDKafkaErrorCode::PartitionEOF)) {
+            // Nothing is wrong, and whoever reads is told.
+            return;
+        }
         tracing::warn!(target: "millpond::kafka", "{error}: {reason}");
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);

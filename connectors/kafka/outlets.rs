@@ -79,7 +79,7 @@ pub(super) fn partitions<C: ClientContext>(
     }
 }
 
-fn code(error: KafkaError) -> RDKafkaErrorCode {
+pub(super) fn code(error: KafkaError) -> RDKafkaErrorCode {
     error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
 }
 

@@ -65,7 +65,9 @@ impl Kafka {
             ("enable.auto.commit", "false"),
             ("enable.partition.eof", "true"),
         ];
-        BaseConsumer::from_config_and_context(&self.config(&[("client.id", "millpond")], &own)?, Context::default())
+        // Tools read to the end and leave: they are not kept waiting there.
+        let defaults = [("client.id", "millpond"), ("fetch.wait.max.ms", "20"), ("reconnect.backoff.max.ms", "1000")];
+        BaseConsumer::from_config_and_context(&self.config(&defaults, &own)?, Context::default())
             .map_err(|error| fault::client(&self.brokers, &error))
     }
 
