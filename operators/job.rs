@@ -42,7 +42,7 @@ pub struct With<O>(PhantomData<fn() -> O>);
 
 /// What a flow's closure may return: nothing, or a result whose error stops the start.
 pub trait Drawn {
-    /// As a result.
+    /// As a result. A [`Fault`] stays what it is, any other error means that the job must be mended.
     ///
     /// # Errors
     /// The closure's own.
@@ -55,9 +55,13 @@ impl Drawn for () {
     }
 }
 
-impl<E: std::fmt::Display> Drawn for Result<(), E> {
+impl<E: std::fmt::Display + 'static> Drawn for Result<(), E> {
     fn drawn(self) -> Result<(), Fault> {
-        self.map_err(|error| Fault::new(Exit::FixJob, format!("the flow cannot be drawn: {error}")))
+        self.map_err(|error| {
+            // A fault knows its exit code, a wrong option for example.
+            let fault = (&error as &dyn std::any::Any).downcast_ref::<Fault>().cloned();
+            fault.unwrap_or_else(|| Fault::new(Exit::FixJob, format!("the flow cannot be drawn: {error}")))
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 # Each example once, as the README calls it: without arguments, in a fresh state, with a look at what it says.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
 cargo build --locked --examples
 examples=$PWD/${CARGO_TARGET_DIR:-target}/debug/examples
 [ -d "$examples" ] || examples=$CARGO_TARGET_DIR/debug/examples
@@ -26,4 +27,17 @@ says '{"origin":"EWR"' "$examples/log" --log .millpond/flights/log read departur
 says 'wheel' "$examples/word_count"
 says '{"late":{' "$examples/sensors"
 says '' "$examples/log"
+
+# Those on Kafka, as README's "With Kafka" calls them.
+export BROKER_PORT=${BROKER_PORT:-9592} BROKER_HOME=$work/kafka
+trap '"$root/tests/kafka/broker.sh" wipe; rm -rf "$work"' EXIT
+export MILLPOND_BROKERS
+MILLPOND_BROKERS=$("$root/tests/kafka/broker.sh" start)
+says '100000 clicks written' "$examples/load"
+says 'All clicks are counted' "$examples/page_views" run --until-end
+says 'was finished before' "$examples/page_views" run --until-end
+says 'finished' "$examples/page_views" status
+says '"views":' "$root/tests/kafka/broker.sh" read page-views
+says '"user":' "$root/tests/kafka/broker.sh" read late-clicks
+says 'broker.sh read relayed' "$examples/relay" run --until-end
 echo "all examples do what they say"

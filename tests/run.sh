@@ -15,6 +15,21 @@ need() { # command package
   fi
 }
 need cc gcc
+# librdkafka is built from source; its TLS needs OpenSSL's headers.
+need g++ g++
+need make make
+need pkg-config pkg-config
+# The broker that Kafka is tested with runs on Java, and Maven fetches it.
+need java openjdk-17-jre-headless
+need mvn maven
+pkg-config --exists openssl || {
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -q && apt-get install -y -q --no-install-recommends libssl-dev
+  else
+    echo "tests/run.sh needs OpenSSL's headers: install the package libssl-dev" >&2
+    exit 2
+  fi
+}
 command -v cargo >/dev/null || { echo "tests/run.sh needs Rust 1.95 or newer: https://rustup.rs" >&2; exit 2; }
 for part in clippy fmt; do
   cargo "$part" --version >/dev/null || { echo "tests/run.sh needs cargo $part: rustup component add ${part/fmt/rustfmt}" >&2; exit 2; }
@@ -26,7 +41,10 @@ cargo fmt --all --check
 step lints
 cargo clippy --workspace --all-targets --locked -- -D warnings
 step tests
+tests/kafka/broker.sh fetch
 cargo test --workspace --locked --no-fail-fast
+step "Kafka through TLS and SASL/SCRAM"
+cargo test --locked --features tls --test kafka -- secure::
 step docs
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 if command -v cargo-deny >/dev/null; then

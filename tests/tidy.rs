@@ -122,7 +122,15 @@ fn edge(path: &str, what: &str) -> bool {
     match what {
         "clock" => within(&["engine/clock.rs", "engine/cli/", "connectors/", "operators/testing"]),
         "randomness" => within(&["engine/clock.rs", "connectors/generator", "connectors/log/topic.rs"]),
-        "thread" => within(&["engine/run/", "engine/cli/", "engine/control/", "connectors/", "operators/testing"]),
+        // A fail point holds a thread up, in tests only.
+        "thread" => within(&[
+            "engine/failpoint.rs",
+            "engine/run/",
+            "engine/cli/",
+            "engine/control/",
+            "connectors/",
+            "operators/testing",
+        ]),
         _ => within(&[
             "engine/run/",
             "engine/cli/",

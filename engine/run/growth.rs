@@ -151,7 +151,7 @@ impl Growing<'_> {
         self.gone = 0;
         super::recover::same_input(
             env,
-            uid,
+            self.drawn,
             self.known.iter().map(|(number, print)| (*number, print.as_str())),
             &found,
         )?;

@@ -9,7 +9,7 @@ use super::Run;
 use super::pointer::Pointer;
 use super::start::{Draw, drawn, systems};
 use super::writer::store_fault;
-use crate::host::graph::Graph;
+use crate::host::graph::{DrawnSource, Graph};
 use crate::plan::{Node, Plan};
 use crate::protocol::{CommitRecord, RecordError};
 use crate::sink::Decider;
@@ -126,16 +126,16 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
 }
 
 /// The partitions must be the ones the checkpoint speaks of. Those that were added since join in, read from their oldest record, unless the
-/// run has an end: that was settled at the first start.
+/// job has an end: that was settled by the first start that asked for one.
 pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifest) -> Result<(), Fault> {
     let env = &run.env;
     for source in graph.sources.borrow().iter() {
         let Some(saved) = manifest.sources.get_mut(&source.uid) else { continue };
         let found = (source.connect)(env, &From::Earliest)?;
         let known = saved.partitions.iter().map(|partition| (partition.partition, partition.fingerprint.as_str()));
-        same_input(env, &source.uid, known, &found)?;
+        same_input(env, source, known, &found)?;
         for partition in &saved.partitions {
-            let place = place(env, &source.uid, partition.partition);
+            let place = place(env, source, partition.partition);
             let now = found.iter().find(|now| now.partition == partition.partition);
             let now = now.expect("that it is there was looked at above");
             if partition.finished {
@@ -160,21 +160,28 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
                 ));
             }
         }
-        if source.grows && !run.until_end && saved.partitions.iter().all(|partition| partition.end.is_none()) {
-            join(saved, found);
+        let endless = saved.partitions.iter().all(|partition| partition.end.is_none());
+        if source.grows && endless {
+            join(saved, &found);
+        }
+        // A job that has run without an end so far ends where its input ends now, and at every start after this one.
+        if run.until_end && !source.bounded && endless {
+            for partition in &mut saved.partitions {
+                partition.end = found.iter().find(|now| now.partition == partition.partition).map(|now| now.end);
+            }
         }
     }
     Ok(())
 }
 
-fn place(env: &Env, source: &str, partition: u32) -> String {
-    format!("job {}: source {source:?} partition {partition}", env.identity())
+fn place(env: &Env, source: &DrawnSource, partition: u32) -> String {
+    format!("job {}: source {:?}, {} partition {partition}", env.identity(), source.uid, source.from)
 }
 
 /// What is there must be what was there, by the fingerprints of its partitions.
 pub(super) fn same_input<'a>(
     env: &Env,
-    source: &str,
+    source: &DrawnSource,
     known: impl Iterator<Item = (u32, &'a str)>,
     found: &[Partition],
 ) -> Result<(), Fault> {
@@ -194,7 +201,7 @@ pub(super) fn same_input<'a>(
 }
 
 /// Partitions that were added while the job did not run begin where the others stand.
-fn join(saved: &mut SourceState, found: Vec<Partition>) {
+fn join(saved: &mut SourceState, found: &[Partition]) {
     let least = saved.partitions.iter().map(|partition| partition.watermark).min().unwrap_or(Timestamp::MIN);
     for added in found {
         if saved.partitions.iter().all(|partition| partition.partition != added.partition) {
@@ -203,7 +210,7 @@ fn join(saved: &mut SourceState, found: Vec<Partition>) {
                 next: added.start,
                 watermark: least.min(Timestamp::LAST),
                 newest: Timestamp::MIN,
-                fingerprint: added.fingerprint,
+                fingerprint: added.fingerprint.clone(),
                 ..PartitionState::default()
             });
         }

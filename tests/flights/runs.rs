@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::model::Answer;
-pub(crate) use crate::processes::{Seeded, example, text};
+pub(crate) use crate::processes::{Seeded, example};
 
 /// `flights run --until-end` with quick checkpoints, on a state directory.
 pub(crate) fn flights(state: &Path, more: &[&str]) -> Command {
@@ -38,6 +38,11 @@ pub(crate) fn read(out: &Path) -> Answer {
         lines
     };
     Answer { hours: lines("departures-per-hour.jsonl"), late: lines("late-departures.jsonl") }
+}
+
+/// What it printed.
+pub(crate) fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Starts it and kills it after `delay`. True when it was still running.

@@ -4,7 +4,6 @@
 //! input, whatever was killed, stopped or broken in between. Each test has topics and a job name of its own.
 
 #![cfg(feature = "kafka")]
-#![expect(dead_code, reason = "the jobs that these tools are for come with the connector")]
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod broker;
@@ -19,4 +18,13 @@ mod reader;
 mod runs;
 mod world;
 
+mod anomalies;
+mod answers;
+mod clusters;
+mod inputs;
+mod instances;
+mod kills;
+mod outages;
+#[cfg(feature = "tls")]
+mod secure;
 mod smoke;

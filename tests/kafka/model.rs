@@ -61,15 +61,16 @@ pub(crate) fn page_views(input: &[Vec<Record>]) -> Views {
 
 /// The clicks that `relay` lets through, sorted.
 pub(crate) fn relay(input: &[Vec<Record>]) -> Vec<Line> {
-    let mut lines: Vec<_> =
-        input.iter().flatten().map(click).filter(|click| click.dwell % 10 < 9).map(relayed).collect();
+    let mut lines: Vec<_> = input.iter().flatten().filter_map(relayed).collect();
     lines.sort();
     lines
 }
 
-fn relayed(Click { page, at, dwell }: Click) -> Line {
+/// What `relay` makes of a click, if anything.
+pub(crate) fn relayed(record: &Record) -> Option<Line> {
+    let Click { page, at, dwell } = click(record);
     let value = format!(r#"{{"page":"{page}","at":{at},"dwell":{dwell}}}"#);
-    (page, value, at)
+    (dwell % 10 < 9).then_some((page, value, at))
 }
 
 /// A record as a line.

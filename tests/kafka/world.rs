@@ -79,15 +79,26 @@ impl World {
 
     fn job(&self, job: &str, command: &str, args: &[&str]) -> Command {
         let mut run = Command::new(example(job));
-        run.args([command, "--brokers", &self.cluster.brokers, "--job", &self.name, "--state"]).arg(self.state());
-        run.args(["--input", &self.input()]).args(&self.more).args(args);
-        run.env("MILLPOND_CHECKPOINT_INTERVAL", "50ms");
+        run.args([command, "--job", &self.name, "--state"]).arg(self.state());
+        // By environment, so that a test can say otherwise by option.
+        run.env("MILLPOND_BROKERS", &self.cluster.brokers).env("MILLPOND_INPUT", self.input());
+        run.args(&self.more).args(args).env("MILLPOND_CHECKPOINT_INTERVAL", "50ms");
         run
+    }
+
+    /// Starts a job.
+    pub(crate) fn start(&self, job: Command) -> Process {
+        Process::start(job, self.state())
     }
 
     /// Starts `page_views run` with more arguments.
     pub(crate) fn run(&self, args: &[&str]) -> Process {
-        Process::start(self.page_views("run", args), self.state())
+        self.start(self.page_views("run", args))
+    }
+
+    /// Starts `relay run` with more arguments.
+    pub(crate) fn relay_process(&self, args: &[&str]) -> Process {
+        self.start(self.relay("run", args))
     }
 
     /// Runs `page_views` to the end of its input.
@@ -103,9 +114,11 @@ impl World {
         group.clone()
     }
 
-    /// What `status --json` says.
-    pub(crate) fn status(&self) -> serde_json::Value {
-        let output = self.page_views("status", &["--json"]).output().unwrap();
+    /// What `status --json` says of the running job.
+    pub(crate) fn status(&self, job: &str) -> serde_json::Value {
+        let mut status =
+            if job == "relay" { self.relay("status", &["--json"]) } else { self.page_views("status", &["--json"]) };
+        let output = status.output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or(serde_json::Value::Null)
     }
 
@@ -138,6 +151,34 @@ impl World {
         assert!(!want.views.is_empty(), "there is something to see");
         same("views", &seen.views, &want.views);
         same("late clicks", &seen.late, &want.late);
+    }
+}
+
+impl World {
+    /// How many clicks `relay` has committed.
+    pub(crate) fn relayed_count(&self) -> usize {
+        read(&self.cluster, &self.topic("relayed")).iter().map(Vec::len).sum()
+    }
+
+    /// Whether `relay` has committed at least so many clicks.
+    pub(crate) fn relayed(&self, count: usize) -> bool {
+        self.relayed_count() >= count
+    }
+
+    /// Whether `relay` has committed as many clicks as the model gives.
+    pub(crate) fn relayed_all(&self) -> bool {
+        self.relayed(model::relay(&read(&self.cluster, &self.input())).len())
+    }
+
+    /// The oracle for `relay`.
+    #[track_caller]
+    pub(crate) fn check_relay(&self) {
+        let input = read(&self.cluster, &self.input());
+        let relayed = read(&self.cluster, &self.topic("relayed"));
+        self.origins(&relayed);
+        let want = model::relay(&input);
+        assert!(!want.is_empty(), "there is something to see");
+        same("relayed clicks", &model::lines(&relayed), &want);
     }
 }
 

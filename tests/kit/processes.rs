@@ -1,7 +1,7 @@
 //! Examples as processes, for the tests that run, stop and kill them.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// An example's binary, built once a test run: `cargo test` itself builds only the examples' tests.
@@ -23,11 +23,6 @@ pub(crate) fn example(name: &str) -> PathBuf {
         assert!(built.success(), "the examples build");
     });
     profile.join("examples").join(name)
-}
-
-/// What it printed.
-pub(crate) fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Numbers that look random and are the same for the same seed (Steele, Lea, Flood: SplitMix64).

@@ -1,0 +1,104 @@
+//! Views of pages a minute, from clicks on Kafka to results on Kafka, every click counted once and only once.
+//!
+//! `cargo run --release --example load` writes clicks, `cargo run --release --example page_views -- run --brokers localhost:9092` counts
+//! them; docs/page_views.md tells the story.
+
+mod views;
+
+use std::process::ExitCode;
+
+use millpond::{Ended, Env, Fault, Flow, Job, Json, KafkaOptions, Untimed};
+
+use views::{BOUND, Click, Views};
+
+/// What `page_views` can be told besides what every job can.
+#[derive(Clone, Debug, clap::Args)]
+struct Options {
+    #[command(flatten)]
+    kafka: KafkaOptions,
+    /// The topic of clicks
+    #[arg(long, value_name = "TOPIC", default_value = "clicks")]
+    input: String,
+    /// The topic for views
+    #[arg(long, value_name = "TOPIC", default_value = "page-views")]
+    output: String,
+    /// The topic for clicks that came too late to count
+    #[arg(long, value_name = "TOPIC", default_value = "late-clicks")]
+    late: String,
+}
+
+fn main() -> ExitCode {
+    Job::new("page_views")
+        .about("Views of pages a minute, from clicks on Kafka to results on Kafka")
+        .options::<Options>()
+        .after(|env, options, ended| {
+            show(env, options, ended);
+            Ok(())
+        })
+        .main(draw)
+}
+
+fn draw(flow: &Flow<'_>, options: &Options) -> Result<(), Fault> {
+    let kafka = options.kafka.kafka()?;
+    let clicks = kafka.read::<Click>(&options.input, Json).kept().event_time(views::time).out_of_order(BOUND);
+    let (views, late) = views::by_minute(flow.source("clicks", clicks));
+    views.sink("views", kafka.write(&options.output, Json).key(|views: &Views| views.page.clone()));
+    late.sink("late", kafka.write_kept(&options.late));
+    Ok(())
+}
+
+fn show(env: &Env, options: &Options, ended: &Ended) {
+    let what = if ended.finished { "All clicks are counted" } else { "Stopped; open minutes wait in the checkpoint" };
+    println!(
+        "{what}. Views are in topic {}, late clicks in {}.",
+        env.output(&options.output),
+        env.output(&options.late)
+    );
+    println!("try next: tests/kafka/broker.sh read {}", env.output(&options.output));
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond::{Incoming, Keeping, Kept, Timestamp, Unpack};
+
+    use super::*;
+
+    fn click(page: &str, at: i64, dwell: u64) -> (Timestamp, Kept<Click>) {
+        let click = Click { page: page.to_owned(), at, dwell };
+        let json = serde_json::to_vec(&click).expect("a click is JSON");
+        let at = Timestamp::from_millis(at);
+        let headers = [("trace", &b"7"[..])].into_iter();
+        let message = Incoming { key: Some(&b"u1"[..]), value: Some(&json[..]), headers, timestamp: at };
+        (at, Keeping::new(Json).unpack(message).expect("it is a click"))
+    }
+
+    #[test]
+    fn a_minute_is_final_when_the_watermark_has_passed_it() {
+        let mut test = Job::test(|clicks| {
+            let (views, late) = views::by_minute(clicks);
+            late.sink("late", millpond::null());
+            views
+        });
+        for (at, click) in [click("p1", 1_000, 5), click("p1", 59_999, 70), click("p1", 60_000, 9)] {
+            test.push(at, click);
+        }
+        test.watermark(Timestamp::from_millis(59_999));
+        assert_eq!(test.output(), []);
+        test.watermark(Timestamp::from_secs(60));
+        assert_eq!(test.output(), [Views { page: "p1".to_owned(), start: 0, views: 2, max_dwell: 70 }]);
+        assert_eq!(test.finish(), [Views { page: "p1".to_owned(), start: 60_000, views: 1, max_dwell: 9 }]);
+    }
+
+    #[test]
+    fn a_late_click_leaves_as_it_came() {
+        let mut test = Job::test(|clicks| {
+            let (views, late) = views::by_minute(clicks);
+            views.sink("views", millpond::null());
+            late
+        });
+        test.watermark(Timestamp::from_secs(60));
+        let (at, late) = click("p1", 59_000, 5);
+        test.push(at, late.clone());
+        assert_eq!(test.finish(), [late]);
+    }
+}

@@ -1,0 +1,120 @@
+//! What nobody should do to a job's topics, group and disk, done: the job goes on where that is right, and otherwise stops with its exit
+//! code and a sentence. It never guesses.
+
+use std::fs;
+
+use millpond::Exit;
+
+use crate::producers::{CLICKS, Writer};
+use crate::reader::read;
+use crate::world::World;
+
+/// A world whose job has committed something and was stopped in the middle of its input.
+fn stopped(name: &str) -> World {
+    let world = World::new(name, 2);
+    world.feed(6_000);
+    let mut job = world.run(&[]);
+    job.until("late clicks committed", || !world.seen().late.is_empty());
+    job.stop();
+    job.succeed();
+    world
+}
+
+/// Starting it must fail with this code, and the sentence must have these words.
+#[track_caller]
+fn refused(world: &World, exit: Exit, words: &[&str]) {
+    let before = world.seen();
+    let said = world.run(&["--until-end"]).fail(exit);
+    words.iter().for_each(|word| assert!(said.contains(word), "{word:?} is not in\n{said}"));
+    assert_eq!(world.seen(), before, "nothing was written");
+}
+
+#[test]
+fn a_stranger_who_commits_positions_into_the_group_changes_nothing() {
+    let world = stopped("stranger");
+    for partition in 0..2 {
+        world.cluster.commit(&world.group(), &world.input(), partition, 1, "mine");
+    }
+    world.finish(&[]);
+    world.check();
+}
+
+#[test]
+fn a_stranger_who_overwrites_the_commit_record_stops_the_next_start() {
+    let world = stopped("vandal");
+    for topic in ["views", "late"] {
+        world.cluster.commit(&world.group(), &world.topic(topic), 0, 3, "mine");
+    }
+    refused(&world, Exit::Restore, &["somebody else", &world.group()]);
+}
+
+#[test]
+fn an_input_that_was_made_anew_is_not_taken_for_the_old_one() {
+    for (name, count) in [("shorter", 500), ("longer", 9_000)] {
+        let world = stopped(name);
+        world.cluster.delete(&world.input());
+        world.cluster.create(&world.input(), 2);
+        Writer::plain(&world.cluster, &world.input()).clicks(&CLICKS, 0..count);
+        refused(&world, Exit::Restore, &[&world.input()]);
+    }
+}
+
+#[test]
+fn an_input_that_is_gone_stops_the_next_start() {
+    let world = stopped("gone");
+    world.cluster.delete(&world.input());
+    let said = world.run(&["--until-end"]).fail(Exit::Usage);
+    assert!(said.contains(&world.input()), "{said}");
+}
+
+#[test]
+fn a_deleted_group_with_a_checkpoint_on_disk_is_never_a_first_start() {
+    let world = stopped("ungrouped");
+    world.cluster.delete_group(&world.group());
+    refused(&world, Exit::Restore, &["checkpoint"]);
+}
+
+#[test]
+fn an_empty_disk_with_the_group_still_there_is_never_a_first_start() {
+    let world = stopped("diskless");
+    fs::remove_dir_all(world.state().join(format!("{}@1", world.name))).unwrap();
+    refused(&world, Exit::Restore, &["checkpoint"]);
+}
+
+#[test]
+fn output_without_group_and_disk_asks_for_a_person() {
+    let world = stopped("amnesia");
+    world.cluster.delete_group(&world.group());
+    fs::remove_dir_all(world.state().join(format!("{}@1", world.name))).unwrap();
+    refused(&world, Exit::New, &["--new"]);
+    // The way out that the message names.
+    world.finish(&["--new"]);
+    assert!(world.seen().views.len() > 500, "everything was counted again");
+}
+
+#[test]
+fn retention_that_passed_the_position_stops_the_next_start() {
+    let world = stopped("retained");
+    world.writer().clicks(&CLICKS, 6_000..7_000);
+    let ends: Vec<_> = read(&world.cluster, &world.input()).iter().map(|partition| partition.len() as u64).collect();
+    for (partition, end) in ends.iter().enumerate() {
+        world.cluster.forget_before(&world.input(), partition as u32, *end);
+    }
+    refused(&world, Exit::Restore, &[&world.input()]);
+}
+
+#[test]
+fn retention_that_passes_the_first_offset_before_anything_is_read_does_no_harm() {
+    let world = World::new("expired", 2);
+    world.feed(6_000);
+    // The first start commits where it begins, and is killed before it reads.
+    let mut job = world.page_views("run", &["--until-end"]);
+    job.env("MILLPOND_FAILPOINT", "cut:1");
+    let mut job = world.start(job);
+    assert!(!job.wait().success());
+    for partition in 0..2 {
+        world.cluster.forget_before(&world.input(), partition, 100);
+    }
+    world.finish(&[]);
+    world.check();
+}

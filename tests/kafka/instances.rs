@@ -1,0 +1,70 @@
+//! More than one instance of a job at a time: started at once, or one that was stopped and comes back.
+
+use std::time::Duration;
+
+use millpond::Exit;
+
+use crate::producers::CLICKS;
+use crate::world::World;
+
+#[test]
+fn an_instance_that_was_stopped_for_long_comes_back_and_leaves() {
+    let mut world = World::new("zombie", 2);
+    world.more = ["--kafka", "transaction.timeout.ms=6000"].map(str::to_owned).into();
+    world.feed(3_000);
+    let mut first = world.relay_process(&[]);
+    first.until("the first clicks relayed", || world.relayed(2_000));
+    // SIGSTOP for longer than the broker waits for a transaction.
+    first.pause();
+    world.writer().clicks(&CLICKS, 3_000..6_000);
+    let mut second = world.relay_process(&[]);
+    second.until("the second instance in charge", || world.relayed(5_000));
+    std::thread::sleep(Duration::from_secs(7));
+    world.writer().clicks(&CLICKS, 6_000..7_000);
+    first.resume();
+    let said = first.fail(Exit::AlreadyRunning);
+    assert!(said.contains("another instance"), "{said}");
+    second.until("everything relayed", || world.relayed(6_200));
+    second.until("the last commit", || world.relayed_all());
+    second.stop();
+    second.succeed();
+    world.check_relay();
+}
+
+#[test]
+fn an_instance_that_is_stopped_inside_a_transaction_comes_back_and_leaves() {
+    let mut world = World::new("asleep", 2);
+    world.more = ["--kafka", "transaction.timeout.ms=6000"].map(str::to_owned).into();
+    world.feed(3_000);
+    let mut first = world.relay("run", &[]);
+    // The third transaction holds output that is not committed, for longer than the broker waits.
+    first.env("MILLPOND_FAILPOINT", "sent:3:20s");
+    let mut first = world.start(first);
+    first.until("some clicks relayed", || world.relayed(1));
+    world.writer().clicks(&CLICKS, 3_000..6_000);
+    std::thread::sleep(Duration::from_secs(1));
+    let mut second = world.relay_process(&[]);
+    second.until("everything relayed", || world.relayed_all());
+    let said = first.fail(Exit::AlreadyRunning);
+    assert!(said.contains("another instance"), "{said}");
+    second.stop();
+    second.succeed();
+    world.check_relay();
+}
+
+#[test]
+fn of_two_instances_that_start_at_once_one_does_the_work() {
+    for round in 0..3 {
+        let world = World::new("twins", 2);
+        world.feed(10_000);
+        let mut both = [world.run(&["--until-end"]), world.run(&["--until-end"])];
+        let codes: Vec<_> = both.iter_mut().map(|job| job.wait().code()).collect();
+        let known = |code: &Option<i32>| {
+            [Exit::Finished, Exit::AlreadyRunning].map(|exit| exit.code().into()).contains(&code.unwrap_or(-1))
+        };
+        assert!(codes.iter().all(known), "round {round}: {codes:?}\n{}\n{}", both[0].said(), both[1].said());
+        // Whoever leaves may have been told so before the other was done.
+        world.finish(&[]);
+        world.check();
+    }
+}

@@ -1,0 +1,72 @@
+//! kill -9 at random moments and at every step of checkpoint, transaction and commit: committed output is that of a run without kills.
+
+use std::time::{Duration, Instant};
+
+use millpond::failpoint::STEPS;
+
+use crate::processes::Seeded;
+use crate::world::{World, nanos};
+
+/// Clicks in the input: so many that a run takes a while.
+const COUNT: u64 = 30_000;
+
+#[test]
+fn ten_kills_at_random_moments_lose_and_double_nothing() {
+    let probe = World::new("kills-probe", 3);
+    probe.feed(COUNT);
+    let began = Instant::now();
+    probe.finish(&["--workers", "2"]);
+    let whole = began.elapsed().as_millis() as u64;
+    probe.check();
+    let seed = nanos();
+    println!("seed {seed}");
+    let mut random = Seeded(seed);
+    let mut kills = 0;
+    while kills < 10 {
+        let world = World::new("kills", 3);
+        world.feed(COUNT);
+        for _ in 0..5 {
+            let workers = ["1", "2"][random.below(2) as usize];
+            let mut job = world.run(&["--until-end", "--workers", workers]);
+            std::thread::sleep(Duration::from_millis(random.below(whole)));
+            if !job.kill() {
+                break;
+            }
+            kills += 1;
+        }
+        world.finish(&["--workers", "2"]);
+        world.check();
+    }
+}
+
+#[test]
+fn a_kill_at_any_step_loses_and_doubles_nothing() {
+    // A transaction has two more.
+    for step in STEPS.iter().chain(&["begun", "sent"]) {
+        for time in [1, 3] {
+            let world = World::new("steps", 2);
+            world.feed(COUNT / 3);
+            let mut job = world.page_views("run", &["--until-end", "--checkpoint-interval", "5ms"]);
+            job.env("MILLPOND_FAILPOINT", format!("{step}:{time}"));
+            let mut job = world.start(job);
+            let reached = !job.wait().success();
+            assert!(reached || time > 1, "the step {step} is reached {time} times: {}", job.said());
+            world.finish(&["--workers", "2"]);
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn a_kill_while_another_start_recovers_loses_and_doubles_nothing() {
+    let world = World::new("recovers", 2);
+    world.feed(COUNT / 3);
+    // Each start is killed at its first or second transaction, so that every one of them recovers from the one before.
+    for (step, time) in [("sent", 3), ("begun", 1), ("staged", 1), ("committed", 1), ("sent", 1), ("manifest", 1)] {
+        let mut job = world.page_views("run", &["--until-end", "--checkpoint-interval", "20ms"]);
+        job.env("MILLPOND_FAILPOINT", format!("{step}:{time}"));
+        world.start(job).wait();
+    }
+    world.finish(&[]);
+    world.check();
+}
