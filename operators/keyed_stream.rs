@@ -1,6 +1,6 @@
 //! A stream that knows its key: what windows, reductions and joins begin with.
 
-use millpond_engine::{KeyStep, Line, Row};
+use millpond_engine::{KeyStep, Line, Record, Row};
 use millpond_state::{Data, Key, stable_hash};
 
 use crate::Stream;
@@ -22,11 +22,15 @@ impl<'s, K: Key, T: Data> KeyedStream<'s, K, T> {
     pub(crate) fn new(stream: Stream<'s, T>, key: impl Fn(&T) -> K + 'static) -> Self {
         // Here the closure's type is known, so that keying a batch is one virtual call and none per record.
         let step: KeyStep<K, T> = Box::new(move |batch, rows| {
-            let mut positions = batch.positions.iter().copied();
-            for record in batch.rows.drain(..) {
-                let key = key(&record.value);
-                let hash = stable_hash(&key);
-                rows.push(Row { hash, at: record.at, seen: record.seen, key, value: record.value }, positions.next());
+            let row = |Record { at, seen, value }| {
+                let key = key(&value);
+                Row { hash: stable_hash(&key), at, seen, key, value }
+            };
+            if batch.tracked() {
+                let positions = batch.positions.iter().copied();
+                batch.rows.drain(..).zip(positions).for_each(|(record, at)| rows.push(row(record), Some(at)));
+            } else {
+                rows.extend(batch.rows.drain(..).map(row));
             }
         });
         KeyedStream { line: stream.line, key: step }

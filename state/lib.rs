@@ -39,7 +39,7 @@ pub use codec::{CODEC_VERSION, CodecError, decode, decode_ordered, encode_into, 
 pub use data::{Data, Key};
 pub use delta::{Delta, Entry, Section};
 pub use group::KeyGroup;
-pub use handles::{Fired, Handle, Keyed, Panes, Timers, restore_entry};
+pub use handles::{Fired, Handle, Keyed, OpenWindow, Panes, Timers, restore_entry};
 pub use hash::stable_hash;
 pub use position::Position;
 pub use shape::{Shape, ShapeError};

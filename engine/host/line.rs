@@ -80,6 +80,16 @@ impl<K, V> Scatter<K, V> {
         }
     }
 
+    /// Adds rows without positions.
+    #[inline]
+    pub fn extend(&mut self, rows: impl Iterator<Item = Row<K, V>>) {
+        match self.shipments.as_mut_slice() {
+            // All go to the one worker there is.
+            [shipment] => shipment.rows.extend(rows),
+            _ => rows.for_each(|row| self.push(row, None)),
+        }
+    }
+
     /// Makes room for about `rows` rows in all.
     pub fn reserve(&mut self, rows: usize) {
         let each = rows / self.shipments.len() + rows / (8 * self.shipments.len()) + 1;

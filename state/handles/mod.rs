@@ -28,7 +28,7 @@ mod timers;
 
 pub use fired::Fired;
 pub use keyed::Keyed;
-pub use panes::Panes;
+pub use panes::{OpenWindow, Panes};
 pub use timers::Timers;
 
 use crate::{CodecError, KeyGroup, Section, decode, stable_hash};

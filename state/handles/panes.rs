@@ -56,6 +56,20 @@ struct Window<K, V> {
     peak: usize,
 }
 
+/// A window of [`Panes`] that is being filled. Made by [`Panes::open`].
+#[derive(Debug)]
+pub struct OpenWindow<'a, K, V> {
+    table: &'a mut Table<K, V>,
+}
+
+impl<K: Key, V: Data> OpenWindow<'_, K, V> {
+    /// Updates the value of `key`, which `init` makes first where there is none.
+    #[inline]
+    pub fn upsert<R>(&mut self, hash: u64, key: K, init: impl FnOnce() -> V, update: impl FnOnce(&mut V) -> R) -> R {
+        self.table.upsert(hash, key, init, update)
+    }
+}
+
 impl<K: Key, V: Data> Panes<K, V> {
     /// An empty handle whose entries begin with `tag`.
     #[must_use]
@@ -73,10 +87,26 @@ impl<K: Key, V: Data> Panes<K, V> {
         init: impl FnOnce() -> V,
         update: impl FnOnce(&mut V) -> R,
     ) -> R {
+        self.open(window).upsert(hash, key, init, update)
+    }
+
+    /// Opens `window` for many updates: what [`Panes::upsert`] does for each alone. A window into which nothing is put stays open.
+    ///
+    /// ```
+    /// use millpond_state::{Panes, stable_hash};
+    /// let mut counts = Panes::<u64, u64>::new(0);
+    /// let mut window = counts.open(0);
+    /// for key in [7, 7, 9] {
+    ///     window.upsert(stable_hash(&key), key, || 0, |count| *count += 1);
+    /// }
+    /// assert_eq!(counts.peek(0, stable_hash(&7u64), &7), Some(&2));
+    /// ```
+    #[inline]
+    pub fn open(&mut self, window: i64) -> OpenWindow<'_, K, V> {
         if self.windows.get(self.last).is_none_or(|open| open.start != window) {
             self.turn_to(window);
         }
-        self.windows[self.last].table.upsert(hash, key, init, update)
+        OpenWindow { table: &mut self.windows[self.last].table }
     }
 
     /// Makes `window` the one used last, opening it where need be.

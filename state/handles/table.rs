@@ -87,33 +87,38 @@ impl<K: Key, V: Data> Table<K, V> {
         update: impl FnOnce(&mut V) -> R,
     ) -> R {
         let hash = hash & !MARK;
+        // Looked for first, and made only then: most rows are there, and the shorter the way to one is, the more of them the processor
+        // fetches at a time.
+        let Some(row) = self.rows.find_mut(hash, |row| row.key == key) else {
+            return self.insert(hash, key, init, update);
+        };
+        let result = update(&mut row.value);
+        if row.mark() == KEPT {
+            row.set_mark(CHANGED);
+            self.touch_key(hash, &key);
+        }
+        result
+    }
+
+    #[inline(never)]
+    fn insert<R>(&mut self, hash: u64, key: K, init: impl FnOnce() -> V, update: impl FnOnce(&mut V) -> R) -> R {
         let moved = Cell::new(false);
         let rehash = |row: &Row<K, V>| {
             moved.set(true);
             row.hash()
         };
-        match self.rows.entry(hash, |row| row.key == key, rehash) {
-            Entry::Occupied(mut entry) => {
-                let row = entry.get_mut();
-                let result = update(&mut row.value);
-                if row.mark() == KEPT {
-                    row.set_mark(CHANGED);
-                    let bucket = entry.bucket_index();
-                    self.touch(bucket);
-                }
-                // Looking for room rearranges too, even when the key is then found.
-                self.listed &= !moved.get();
-                result
-            }
-            Entry::Vacant(entry) => {
-                let mut value = init();
-                let result = update(&mut value);
-                let bucket = entry.insert(Row { word: hash | NEW, key, value }).bucket_index();
-                self.touch(bucket);
-                self.listed &= !moved.get();
-                result
-            }
-        }
+        let mut value = init();
+        let result = update(&mut value);
+        let bucket = self.rows.insert_unique(hash, Row { word: hash | NEW, key, value }, rehash).bucket_index();
+        self.listed &= !moved.get();
+        self.touch(bucket);
+        result
+    }
+
+    #[inline(never)]
+    fn touch_key(&mut self, hash: u64, key: &K) {
+        let bucket = self.rows.find_bucket_index(hash, |row| row.key == *key).expect("it was just there");
+        self.touch(bucket);
     }
 
     #[inline]
