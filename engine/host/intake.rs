@@ -198,6 +198,8 @@ impl<S: Source> Reading<S> {
         let left = slot.saved.end.map_or(u64::MAX, |end| end.saturating_sub(slot.saved.next));
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.local.shared.tuning.batch);
         self.batch.clear();
+        // A step may have taken the memory along with the rows; grown record by record it would be copied ten times.
+        self.batch.rows.reserve(most);
         let (before, watermark) = (slot.saved.next, slot.saved.watermark);
         let mut refused = Vec::new();
         let mut bytes = 0;

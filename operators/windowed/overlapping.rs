@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use millpond_engine::{Context, Fires, Firing, Operator, Record, Row, Shipment};
-use millpond_state::{CodecError, Data, Entry, Handle, Key, Panes, Section, Timestamp, restore_entry};
+use millpond_state::{CodecError, Data, Entry, Handle, Key, OpenWindow, Panes, Section, Timestamp, restore_entry};
 
 use super::ends::Ends;
 use super::leaving::Leaving;
@@ -133,28 +133,34 @@ impl<K: Key, T: Data, A: Aggregate<T>> Overlapping<K, T, A> {
             let waits = |hash| end > merged_to.get(hash);
             let Some((last, others)) = windows.split_last() else { continue };
             for window in others {
-                slices.for_each(slice, |key, hash, partial| {
-                    if waits(hash) {
-                        merged.put(*window, hash, key.clone(), partial.clone(), aggregate);
-                    }
+                merged.fill(*window, |into| {
+                    slices.for_each(slice, |key, hash, partial| {
+                        if waits(hash) {
+                            put(into, hash, key.clone(), partial.clone(), aggregate);
+                        }
+                    });
                 });
             }
-            if newest.end <= end {
-                slices.drain(slice, usize::MAX, |key, hash, partial| {
-                    if waits(hash) {
-                        merged.put(*last, hash, key, partial, aggregate);
-                    }
-                });
-            } else {
-                slices.for_each(slice, |key, hash, partial| {
-                    if waits(hash) {
-                        merged.put(*last, hash, key.clone(), partial.clone(), aggregate);
-                    }
-                });
-            }
+            merged.fill(*last, |into| {
+                if newest.end <= end {
+                    slices.drain(slice, usize::MAX, |key, hash, partial| {
+                        if waits(hash) {
+                            put(into, hash, key, partial, aggregate);
+                        }
+                    });
+                } else {
+                    slices.for_each(slice, |key, hash, partial| {
+                        if waits(hash) {
+                            put(into, hash, key.clone(), partial.clone(), aggregate);
+                        }
+                    });
+                }
+            });
         }
         let Overlapping { apart, merged, aggregate, .. } = self;
-        apart.take(end, |window, key, hash, partial| merged.put(window, hash, key, partial, aggregate));
+        apart.take(end, |window, key, hash, partial| {
+            merged.fill(window, |into| put(into, hash, key, partial, aggregate));
+        });
         self.merged_to.advance(end);
     }
 }
@@ -191,18 +197,33 @@ impl<K: Key, P: Data> Merged<K, P> {
         }
     }
 
-    /// Adds to what a window has of a key.
-    #[inline]
-    fn put<T, A: Aggregate<T, Partial = P>>(&mut self, window: Span, hash: u64, key: K, partial: P, aggregate: &A) {
-        let partial = Cell::new(Some(partial));
-        let first = || partial.take().expect("a value is made once");
+    /// Opens a window for many partials, so that the loop that puts them into it is short.
+    fn fill(&mut self, window: Span, each: impl FnOnce(&mut OpenWindow<'_, K, P>)) {
         let (table, name) = self.table(window);
-        table.upsert(name, hash, key, first, |whole| {
-            if let Some(partial) = partial.take() {
-                aggregate.merge(whole, partial);
-            }
-        });
+        let mut into = table.open(name);
+        each(&mut into);
+        if into.is_empty() {
+            table.discard(name);
+        }
     }
+}
+
+/// Adds to what a window has of a key.
+#[inline]
+fn put<T, K: Key, A: Aggregate<T>>(
+    into: &mut OpenWindow<'_, K, A::Partial>,
+    hash: u64,
+    key: K,
+    partial: A::Partial,
+    aggregate: &A,
+) {
+    let partial = Cell::new(Some(partial));
+    let first = || partial.take().expect("a value is made once");
+    into.upsert(hash, key, first, |whole| {
+        if let Some(partial) = partial.take() {
+            aggregate.merge(whole, partial);
+        }
+    });
 }
 
 impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
@@ -264,7 +285,7 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
                 // Into the window after, unless that is cut at the end of time.
                 let end = window.end.plus_micros(layout.slide());
                 for (hash, key, partial) in carried.drain(..).filter(|_| end < Timestamp::MAX) {
-                    merged.put(merged.ending(end), hash, key, partial, aggregate);
+                    merged.fill(merged.ending(end), |into| put(into, hash, key, partial, aggregate));
                 }
             } else {
                 break;

@@ -68,6 +68,12 @@ impl<K: Key, V: Data> OpenWindow<'_, K, V> {
     pub fn upsert<R>(&mut self, hash: u64, key: K, init: impl FnOnce() -> V, update: impl FnOnce(&mut V) -> R) -> R {
         self.table.upsert(hash, key, init, update)
     }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.len() == 0
+    }
 }
 
 impl<K: Key, V: Data> Panes<K, V> {
