@@ -16,8 +16,12 @@ pub enum Exit {
     Finished,
     /// An error that may be gone at the next start: start it again.
     Retry,
+    /// A comparison found differences that nobody expected.
+    Differs,
     /// A bounded run was stopped before its end; what it committed stays.
     StoppedEarly,
+    /// A gate is closed: a version is behind, not compared, live, or needed by readers.
+    Refused,
     /// The command line, a file it names or a name in it is wrong.
     Usage,
     /// The job itself must change: its plan is refused, a record cannot be read, a function of the user failed.
@@ -41,7 +45,9 @@ impl Exit {
         match self {
             Exit::Finished => 0,
             Exit::Retry => 1,
+            Exit::Differs => 2,
             Exit::StoppedEarly => 3,
+            Exit::Refused => 4,
             Exit::Usage => 64,
             Exit::FixJob => 65,
             Exit::AlreadyRunning => 69,
@@ -58,6 +64,8 @@ impl Exit {
         match self {
             Exit::Finished => "nothing is left to do",
             Exit::Retry => "start the job again; it goes on from its last commit",
+            Exit::Differs => "look at the rows that differ; what is meant can be stated with --expect FILE",
+            Exit::Refused => "nothing was changed; do what the message names, then ask again",
             Exit::StoppedEarly => "start the same command again; it goes on from its last commit",
             Exit::Usage => "see --help",
             Exit::FixJob => "mend what the message names, then start the job again; nothing was lost",

@@ -23,12 +23,18 @@
 //! - [`source`], `timed`: the contract of sources and their event time. [`sink`]: sinks, deciders, followers.
 //! - `operator`: the contract of keyed operators; `record`, `change`: what travels.
 //! - `plan`: what was drawn, as data; `host`: lowering and hosting.
+//! - [`registry`]: job versions and the live line, pure; [`compare`]: two versions' outputs; [`ledger`]: what tools need of an outside
+//!   system.
+//! - `live`: a reader of the live line, [`live()`].
 //! - [`protocol`]: the commit, pure; `run`: start, workers, coordinator, recovery.
 //! - [`cli`]: the command line of every job; `control`: its socket and its metrics page; `status`: what it says of itself.
 //! - `metrics`; `exit`, `fault`: how it ends; `clock`: the one look at clocks; [`failpoint`]: where tests kill it.
 
 pub mod cli;
+pub mod compare;
+pub mod ledger;
 pub mod protocol;
+pub mod registry;
 
 mod change;
 mod clock;
@@ -37,6 +43,7 @@ mod exit;
 pub mod failpoint;
 mod fault;
 mod host;
+mod live;
 mod metrics;
 mod operator;
 mod plan;
@@ -53,12 +60,13 @@ pub use fault::Fault;
 pub use host::bad::{DeadLetter, Refusals};
 pub use host::graph::Graph;
 pub use host::line::{KeyStep, Line, Scatter, Stateful};
+pub use live::{Lines, Live, LiveReader, LiveRow, Position as LivePosition, live};
 pub use metrics::{Counter, Gauge, Metrics};
 pub use operator::{Context, Fires, Firing, Operator};
 pub use plan::{Node, Plan, Role};
 pub use protocol::CommitRecord;
 pub use record::{Batch, Origin, Record, Row, Shipment};
-pub use run::{Delivery, Draw, Ended, Run, Running, Tuning, draw, peek, start};
+pub use run::{Delivery, Draw, Ended, Run, Running, Throttle, Tuning, draw, peek, start};
 pub use source::Env;
-pub use status::{PartitionStatus, Status};
+pub use status::{OutputReached, PartitionStatus, Reached, Status};
 pub use timed::{ByStamp, ByValue, Clocked, Never, Timed, TimedReader, Untimed};

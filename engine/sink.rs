@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use millpond_state::{Data, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::Ledger;
 use crate::source::Env;
 use crate::{Batch, Delivery, Fault, clock};
 
@@ -78,6 +79,10 @@ pub trait System {
     fn peek(&self, env: &Env, outlets: &[Outlet]) -> Result<Option<String>, Fault> {
         let _ = (env, outlets);
         Ok(None)
+    }
+    /// The system as tools see it: registry of versions, committed outputs. `None` for a system that keeps no registry.
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        None
     }
 }
 
@@ -244,6 +249,8 @@ pub struct Outgoing {
     bytes: Vec<u8>,
     entries: Vec<Place>,
     headers: Vec<(u32, String, Vec<u8>)>,
+    /// One beyond the greatest event time in it; nothing so far when it is the least time.
+    beyond: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,7 +284,7 @@ impl Outgoing {
     /// Nothing yet, for a sink and epoch.
     #[must_use]
     pub fn new(sink: u32, epoch: u64) -> Self {
-        Outgoing { sink, epoch, ..Outgoing::default() }
+        Outgoing { sink, epoch, beyond: Timestamp::MIN, ..Outgoing::default() }
     }
 
     /// Appends one record: `key` and `value` write into the buffer and say whether there is one. `partition` is chosen from the bytes of
@@ -299,6 +306,7 @@ impl Outgoing {
         let key_bytes = (key_len != NONE).then(|| &self.bytes[start..middle]);
         let partition = partition(key_bytes, &self.bytes[middle..]);
         self.entries.push(Place { partition, at, start, key: key_len, value: value_len });
+        self.beyond = self.beyond.max(at.plus_micros(1));
         Ok(())
     }
 
@@ -343,6 +351,12 @@ impl Outgoing {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// The first event time after all of its records; [`Timestamp::MIN`] when there are none.
+    #[must_use]
+    pub fn beyond(&self) -> Timestamp {
+        self.beyond
     }
 
     /// What it counts as in flight until it is committed.

@@ -65,6 +65,21 @@ pub enum From {
     Offsets(Vec<(u32, u64)>),
 }
 
+/// In the words of the command line.
+impl std::fmt::Display for From {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            From::Earliest => f.write_str("earliest"),
+            From::Latest => f.write_str("latest"),
+            From::Time(time) => time.fmt(f),
+            From::Offsets(offsets) => {
+                let list: Vec<_> = offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+                f.write_str(&list.join(","))
+            }
+        }
+    }
+}
+
 /// One partition as [`Source::connect`] found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {

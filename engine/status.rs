@@ -1,5 +1,8 @@
 //! What a job says of itself: of a running one through its control socket, of a stopped one from its files.
 
+use std::collections::BTreeMap;
+
+use millpond_state::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// One partition of a source.
@@ -61,6 +64,10 @@ pub struct Status {
     pub records_read: u64,
     /// Records written and committed by this run.
     pub records_written: u64,
+    /// Records read a second, over the whole run.
+    pub records_per_sec: u64,
+    /// Seconds until everything that is there now has been read at that pace; `None` when that cannot be told.
+    pub caught_up_in_secs: Option<u64>,
     /// Late records of this run.
     pub late: u64,
     /// Records skipped and dead letters of this run.
@@ -73,4 +80,38 @@ pub struct Status {
     pub in_flight_peak: i64,
     /// Bytes of the committed checkpoint's files.
     pub checkpoint_bytes: u64,
+    /// How far its outputs have come, as of the newest real epoch.
+    pub reached: Reached,
+}
+
+/// How far a job has come with an epoch: what its checkpoint knows of event time. Times are microseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The least watermark of its partitions.
+    pub watermark: Timestamp,
+    /// The greatest event time it has read.
+    pub newest: Timestamp,
+    /// Each sink, by its name in the plan.
+    pub outputs: BTreeMap<String, OutputReached>,
+}
+
+impl Default for Reached {
+    fn default() -> Self {
+        Reached { watermark: Timestamp::MIN, newest: Timestamp::MIN, outputs: BTreeMap::new() }
+    }
+}
+
+/// How far one output has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputReached {
+    /// Every result below this event time has been written, if it is an output whose records keep to the watermark.
+    pub complete: Timestamp,
+    /// The first event time after all records written; the least time before the first.
+    pub beyond: Timestamp,
+}
+
+impl Default for OutputReached {
+    fn default() -> Self {
+        OutputReached { complete: Timestamp::MIN, beyond: Timestamp::MIN }
+    }
 }

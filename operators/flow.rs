@@ -33,6 +33,12 @@ impl<'s> Flow<'s> {
         self.env.state.clone()
     }
 
+    /// The version that is drawn: the job's own, or the one given with `--job-version`. One binary can be several versions.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.env.version
+    }
+
     /// Records that do not decode, or that a step refuses, are skipped and counted. Without this, the job stops at the first.
     pub fn skip_bad_records(&self) {
         self.graph.skip_bad();

@@ -1,5 +1,6 @@
 //! A job: a name, a version, options of its own, and the flow that is drawn.
 
+use std::ffi::OsString;
 use std::marker::PhantomData;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -89,8 +90,17 @@ impl Job {
 
     /// The job's `main`: parses the command line, does what it says, and answers with the exit code.
     pub fn main<D: Drawn>(self, draw: impl for<'s> Fn(&Flow<'s>) -> D + Send + Sync + 'static) -> ExitCode {
+        self.main_with(std::env::args_os(), draw).into()
+    }
+
+    /// As [`Job::main`] with other arguments than the process's own: the binary's name first.
+    pub fn main_with<D: Drawn>(
+        self,
+        args: impl IntoIterator<Item = OsString>,
+        draw: impl for<'s> Fn(&Flow<'s>) -> D + Send + Sync + 'static,
+    ) -> Exit {
         let draw = erase(draw);
-        self.whole_main(|command| command, Box::new(move |_| Ok(Arc::clone(&draw))))
+        self.whole_main(args, |command| command, Box::new(move |_| Ok(Arc::clone(&draw))))
     }
 
     /// Starts the job inside this program, with these settings; name, version, delivery mode and sizes are the job's.
@@ -143,7 +153,7 @@ impl<O: clap::Args + Send + Sync + 'static> Job<With<O>> {
             let (draw, options) = (Arc::clone(&draw), parsed::<O>(matches)?);
             Ok(erase(move |flow: &Flow<'_>| draw(flow, &options).drawn()))
         };
-        self.whole_main(O::augment_args, Box::new(drawn))
+        self.whole_main(std::env::args_os(), O::augment_args, Box::new(drawn)).into()
     }
 }
 
@@ -169,7 +179,12 @@ impl<W> Job<W> {
         Job { default_args: args.into_iter().map(str::to_owned).collect(), ..self }
     }
 
-    fn whole_main(self, augment: fn(clap::Command) -> clap::Command, draw: cli::DrawWith) -> ExitCode {
+    fn whole_main(
+        self,
+        args: impl IntoIterator<Item = OsString>,
+        augment: fn(clap::Command) -> clap::Command,
+        draw: cli::DrawWith,
+    ) -> Exit {
         let mut job = JobMain::new(&self.name, self.version, draw);
         job.about = self.about;
         job.delivery = self.delivery;
@@ -178,7 +193,7 @@ impl<W> Job<W> {
         job.before = self.before;
         job.after = self.after;
         job.default_args = self.default_args;
-        cli::main(&job, std::env::args_os()).into()
+        cli::main(&job, args)
     }
 }
 

@@ -25,6 +25,19 @@ impl<T: Data> Clone for Stream<'_, T> {
 }
 
 impl<'s, T: Data> Stream<'s, T> {
+    /// Says that the step above does not answer the same each time: that it looks at a clock, draws at random. The plan notes it, and
+    /// `replay --check` tells.
+    pub fn not_repeatable(self, why: &str) -> Self {
+        self.line.note(format!("not repeatable: {why}"));
+        self
+    }
+
+    /// Says that the step above asks or tells something outside: a service, a database. The plan notes it, and `replay --check` tells.
+    pub fn calls_outside(self, what: &str) -> Self {
+        self.line.note(format!("calls outside: {what}"));
+        self
+    }
+
     /// Makes one record out of each.
     pub fn map<U: Data>(self, f: impl Fn(T) -> U + 'static) -> Stream<'s, U> {
         let step = move |batch: &mut Batch<T>, done: &mut Batch<U>| {

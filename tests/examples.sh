@@ -23,6 +23,8 @@ says 'tumbling' "$examples/flights" plan
 says 'finished' "$examples/flights" status
 says 'committed' "$examples/flights" checkpoints list
 says 'sound' "$examples/flights" checkpoints verify
+says 'nothing in the plan' "$examples/flights" replay 2 --check
+says '1 .*finished, live' "$examples/flights" versions
 says '{"origin":"EWR"' "$examples/log" --log .millpond/flights/log read departures-per-hour
 says 'wheel' "$examples/word_count"
 says '{"late":{' "$examples/sensors"

@@ -135,6 +135,7 @@ fn edge(path: &str, what: &str) -> bool {
             "engine/run/",
             "engine/cli/",
             "engine/control/",
+            "engine/compare/sorted.rs",
             "state/store/",
             "connectors/",
             "operators/testing",

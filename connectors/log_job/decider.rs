@@ -1,11 +1,14 @@
 //! The log as decider: one durable record of the writer `job@version` makes an epoch real.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use millpond_engine::ledger::Ledger;
 use millpond_engine::sink::{Begin, Commit, Decider, Opened, Outgoing, Outlet, System};
 use millpond_engine::{Env, Exit, Fault, failpoint};
 
+use super::ledger::LogLedger;
 use crate::log::{Claim, Log, LogError, Record, Settings, Start, Writer};
 use crate::topic::HEADER;
 
@@ -49,6 +52,9 @@ impl System for LogSystem {
 
     fn peek(&self, env: &Env, _: &[Outlet]) -> Result<Option<String>, Fault> {
         look(&self.log, &env.identity())
+    }
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        Some(Arc::new(LogLedger::new(self.log.clone())))
     }
 }
 

@@ -6,11 +6,12 @@
 //! `millpond: job@version run epoch`.
 //!
 //! Modules: `source` and `fetch` read ahead on a thread and decode on the worker; `decider` commits;
-//! `fault` says which exit code an error of the log has.
+//! `ledger` is what tools need; `fault` says which exit code an error of the log has.
 
 mod decider;
 mod fault;
 mod fetch;
+mod ledger;
 mod source;
 
 #[cfg(test)]

@@ -140,7 +140,9 @@ fn exit_codes_differ_and_only_success_is_zero() {
     let all = [
         Exit::Finished,
         Exit::Retry,
+        Exit::Differs,
         Exit::StoppedEarly,
+        Exit::Refused,
         Exit::Usage,
         Exit::FixJob,
         Exit::AlreadyRunning,

@@ -4,8 +4,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Command, value_parser};
 use millpond_state::store::CheckpointId;
 
-use super::JobMain;
 use super::options::{self, id};
+use super::{JobMain, lives, replay};
 use crate::{Exit, Fault};
 
 /// More workers than key groups would leave some without a key.
@@ -40,9 +40,20 @@ pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(leaf("run", "Run the job; it goes on from its last commit", run_args())?)
+        .subcommand(leaf("replay", "Run a version from the beginning of the log, beside the others", replay_args())?)
         .subcommand(leaf("plan", "Show what the job does, without running it", vec![json(), dot()])?)
         .subcommand(leaf("status", "Show how the job stands, whether it runs or not", vec![json()])?)
-        .subcommand(checkpoints))
+        .subcommand(checkpoints)
+        .subcommand(leaf("versions", "List the job's versions and how the live line runs", vec![json()])?)
+        .subcommand(leaf(
+            "compare",
+            "Compare what two versions wrote, over the event time both have behind them",
+            lives::compare(),
+        )?)
+        .subcommand(leaf("promote", "Make a version the live one", lives::promote())?)
+        .subcommand(leaf("rollback", "Go back to the version that was live before", lives::rollback())?)
+        .subcommand(leaf("retire", "Stop a version and delete everything it owns", lives::retire())?)
+        .subcommand(leaf("tail", "Print committed records of an output", lives::tail())?))
 }
 
 fn leaf(job: &JobMain, name: &'static str, about: &'static str, args: Vec<Arg>) -> Result<Command, Fault> {
@@ -75,19 +86,19 @@ fn from_environment(arg: Arg) -> Arg {
     }
 }
 
-fn option(id: &'static str, value: &'static str, help: &'static str) -> Arg {
+pub(super) fn option(id: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(id).long(long(id)).value_name(value).help(help)
 }
 
-fn switch(id: &'static str, help: &'static str) -> Arg {
+pub(super) fn switch(id: &'static str, help: &'static str) -> Arg {
     Arg::new(id).long(long(id)).help(help).action(ArgAction::SetTrue)
 }
 
-fn long(id: &'static str) -> &'static str {
+pub(super) fn long(id: &'static str) -> &'static str {
     id.strip_prefix("millpond.").unwrap_or(id)
 }
 
-fn json() -> Arg {
+pub(super) fn json() -> Arg {
     switch(id::JSON, "Print JSON, for programs")
 }
 
@@ -132,7 +143,26 @@ fn run_args() -> Vec<Arg> {
         .default_value("earliest")
         .value_parser(options::parse_from),
         switch(id::NEW, "Begin again although there is output already, which is then written twice"),
+        switch(id::UNTIL_CAUGHT_UP, "Stop once everything that is there has been read, with open windows kept")
+            .conflicts_with(id::UNTIL_END),
+        option(id::THROTTLE, "RATE", "Read at most this much a second: 5000 records, 10MB")
+            .value_parser(replay::parse_throttle),
         option(id::METRICS, "ADDR", "Serve Prometheus metrics on this address, such as 127.0.0.1:9464, at /metrics"),
         switch(id::NO_CREATE_TOPICS, "Do not create missing output topics"),
     ]
+}
+
+fn replay_args() -> Vec<Arg> {
+    let mut args = vec![
+        Arg::new(id::REPLAYED)
+            .value_name("VERSION")
+            .help("The version")
+            .value_parser(value_parser!(u32).range(1..))
+            .required(true),
+        switch(id::CHECK, "Say what can make the result differ from the first run, and run nothing"),
+        json().requires(id::CHECK),
+        switch(id::FROM_OLDEST, "Begin with what is there, although retention has taken the beginning"),
+    ];
+    args.extend(run_args());
+    args
 }

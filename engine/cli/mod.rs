@@ -4,19 +4,24 @@
 //! describes it in a [`JobMain`]; nothing here knows how a flow is drawn. Every way out is an [`Exit`]: a [`Fault`] is printed as
 //! `error:` and `help:` lines on stderr and becomes its exit code. Results and summaries go to stdout, progress and diagnostics to stderr.
 //!
-//! - `command` is what may be asked, `options` what the words mean.
+//! - `command` and `lives` are what may be asked, `options` what the words mean.
 //! - `run` starts a job and stays with it: `signals`, `progress` (drawn through `terminal`).
+//! - `replay` is what a run from the beginning has more of; `check` says what can make it differ.
+//! - `versions` is everything about versions of a job: the registry, and the commands that read and decide.
 //! - `plan` (`tree`, `dot`), `status` (`stopped`) and `checkpoints` only look.
 //! - `diagnostics` sets up `tracing` and panics; `table` and `figures` are how things are written for people.
 
+mod check;
 mod checkpoints;
 mod command;
 mod diagnostics;
 mod dot;
 mod figures;
+mod lives;
 mod options;
 mod plan;
 mod progress;
+mod replay;
 mod run;
 mod signals;
 mod status;
@@ -24,6 +29,7 @@ mod stopped;
 mod table;
 mod terminal;
 mod tree;
+mod versions;
 
 #[cfg(test)]
 mod cli_tests;
@@ -148,8 +154,16 @@ fn execute(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Result<Ex
     };
     match matches.subcommand() {
         Some(("run", matches)) => run::run(job, matches),
+        Some(("replay", matches)) if options::flag(matches, options::id::CHECK) => check::check(job, matches),
+        Some(("replay", matches)) => run::run(job, matches),
         Some(("plan", matches)) => plan::plan(job, matches),
         Some(("status", matches)) => status::status(job, matches),
+        Some(("versions", matches)) => versions::list::versions(job, matches),
+        Some(("compare", matches)) => versions::compare::compare(job, matches),
+        Some(("promote", matches)) => versions::switch::promote(job, matches),
+        Some(("rollback", matches)) => versions::switch::rollback(job, matches),
+        Some(("retire", matches)) => versions::retire::retire(job, matches),
+        Some(("tail", matches)) => versions::tail::tail(job, matches),
         Some(("checkpoints", matches)) => match matches.subcommand() {
             Some(("verify", matches)) => checkpoints::verify(job, matches),
             Some((_, matches)) => checkpoints::list(job, matches),

@@ -8,7 +8,7 @@ use millpond_state::Timestamp;
 
 use super::JobMain;
 use crate::source::From;
-use crate::{Env, Run};
+use crate::{Env, Run, Tuning};
 
 /// Longer names would not fit into those of files and topics.
 const NAME_MOST: usize = 200;
@@ -69,6 +69,11 @@ pub fn parse_from(text: &str) -> Result<From, String> {
     }
 }
 
+/// A time of event time.
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|error| error.to_string())
+}
+
 /// How often an epoch closes.
 pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     let span = parse_span(text)?;
@@ -98,7 +103,7 @@ pub(super) fn env(job: &JobMain, matches: &ArgMatches) -> Env {
     Env {
         state: state.unwrap_or_else(|| Path::new(".millpond").join(&name)),
         job: name,
-        version: matches.get_one(id::JOB_VERSION).copied().unwrap_or(job.version),
+        version: one(matches, id::REPLAYED).or(one(matches, id::JOB_VERSION)).unwrap_or(job.version),
         create: !flag(matches, id::NO_CREATE_TOPICS),
     }
 }
@@ -113,8 +118,13 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Run {
         from: matches.get_one(id::FROM).cloned().unwrap_or_default(),
         new: flag(matches, id::NEW),
         delivery: job.delivery,
-        tuning: job.tuning.clone(),
+        tuning: Tuning { throttle: one(matches, id::THROTTLE).or(job.tuning.throttle), ..job.tuning.clone() },
     }
+}
+
+/// The value of an option; not every command has every option.
+fn one<T: Copy + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Option<T> {
+    matches.try_get_one(id).ok().flatten().copied()
 }
 
 /// Whether a flag is set; not every command has every flag.
@@ -137,6 +147,30 @@ pub(super) mod id {
     pub(crate) const JSON: &str = "millpond.json";
     pub(crate) const DOT: &str = "millpond.dot";
     pub(crate) const CHECKPOINT: &str = "millpond.checkpoint";
+    pub(crate) const REPLAYED: &str = "millpond.replayed";
+    pub(crate) const UNTIL_CAUGHT_UP: &str = "millpond.until-caught-up";
+    pub(crate) const THROTTLE: &str = "millpond.throttle";
+    pub(crate) const FROM_OLDEST: &str = "millpond.from-oldest";
+    pub(crate) const CHECK: &str = "millpond.check";
+    pub(crate) const VERSION: &str = "millpond.number";
+    pub(crate) const FIRST: &str = "millpond.first";
+    pub(crate) const OF_VERSION: &str = "millpond.version";
+    pub(crate) const LIVE: &str = "millpond.live";
+    pub(crate) const OUTPUT: &str = "millpond.output";
+    pub(crate) const FOLLOW: &str = "millpond.follow";
+    pub(crate) const YES: &str = "millpond.yes";
+    pub(crate) const DRY_RUN: &str = "millpond.dry-run";
+    pub(crate) const LEAD: &str = "millpond.lead";
+    pub(crate) const MAX_LAG: &str = "millpond.max-lag";
+    pub(crate) const COMPARED_WITHIN: &str = "millpond.compared-within";
+    pub(crate) const UNCOMPARED: &str = "millpond.uncompared";
+    pub(crate) const TOLERANCE: &str = "millpond.tolerance";
+    pub(crate) const EXPECT: &str = "millpond.expect";
+    pub(crate) const SINCE: &str = "millpond.since";
+    pub(crate) const UNTIL: &str = "millpond.until";
+    pub(crate) const SCRATCH: &str = "millpond.scratch";
+    pub(crate) const MEMORY_MIB: &str = "millpond.memory-mib";
+    pub(crate) const SAMPLES: &str = "millpond.samples";
 }
 
 #[cfg(test)]

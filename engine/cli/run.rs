@@ -9,7 +9,8 @@ use crossbeam::channel::{RecvTimeoutError, bounded};
 use super::options::{self, id};
 use super::progress::{Progress, Shown};
 use super::signals::Signals;
-use super::{JobMain, figures, terminal};
+use super::versions::beat::Introduced;
+use super::{JobMain, figures, replay, terminal};
 use crate::control::{Control, Http, Report};
 use crate::{Draw, Ended, Env, Exit, Fault, Plan, Role, Running, Status};
 
@@ -21,6 +22,12 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let (env, until_end, new) = (run.env.clone(), run.until_end, run.new);
     let draw = (job.draw)(matches)?;
     let (plan, bounded) = drawn(&*draw, &env)?;
+    let replayed = matches.try_contains_id(id::REPLAYED).is_ok();
+    if replayed && !options::flag(matches, id::FROM_OLDEST) {
+        replay::whole(&*draw, &env, &run.from)?;
+    }
+    let mut watch = replayed.then(|| replay::Watch::new(&*draw, &env)).transpose()?;
+    let until_caught_up = options::flag(matches, id::UNTIL_CAUGHT_UP);
     let mut http = matches.get_one::<String>(id::METRICS).map(|address| Http::listen(address)).transpose()?;
     let signals = Signals::listen(if until_end { Exit::StoppedEarly } else { Exit::Finished })?;
     if let Some(before) = &job.before {
@@ -29,8 +36,17 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     if new {
         terminal::say(&doubled(&*draw, &env));
     }
+    let introduced = Introduced::new(&*draw, &env, &plan, run.from.to_string())?;
     let running = crate::start(run, draw)?;
     let report: Report = Arc::new(running.reporter());
+    let beating = match introduced.map(|introduced| introduced.register(Arc::clone(&report))).transpose() {
+        Ok(beating) => beating,
+        Err(fault) => {
+            // It was retired meanwhile, or nobody would learn that it runs.
+            running.stop();
+            return running.join().and(Err(fault));
+        }
+    };
     let was_finished = report().state == "finished";
     signals.running(running.stopper());
     let output = if writes_to_stdout(&plan) { Output::Records } else { Output::Summary };
@@ -45,12 +61,28 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
         let status = report();
         terminal::say(&format!("{} runs as {} and goes on from epoch {}", env.identity(), status.run, status.epoch));
     }
-    let mut progress = Progress::new(shown, bounded || until_end, &report());
-    let ended = follow(running, &report, &mut progress);
+    let mut progress = Progress::new(shown, bounded || until_end || replayed || until_caught_up, &report());
+    let (stop, mut caught_up) = (running.stopper(), false);
+    let ended = follow(running, &report, |status| {
+        progress.tick(status);
+        for words in watch.iter_mut().flat_map(|watch| watch.look(status)) {
+            terminal::say(&format!("warning: {words}"));
+        }
+        if until_caught_up && !caught_up && replay::caught_up(status) {
+            caught_up = true;
+            stop();
+        }
+    });
     terminal::clear();
+    if let Some(beating) = beating {
+        beating.end(ended.as_ref().is_ok_and(|ended| ended.finished));
+    }
     let ended = ended?;
     drop(control);
-    let words = words(&env, &ended, &report(), until_end, progress.elapsed());
+    let mut words = words(&env, &ended, &report(), until_end, progress.elapsed());
+    if caught_up {
+        words.push_str("; it had caught up with its input");
+    }
     match output {
         Output::Records => terminal::say(&words),
         Output::Summary => terminal::print(&format!("{words}\n"))?,
@@ -103,8 +135,8 @@ fn control(env: &Env, running: &Running, report: &Report) -> Option<Control> {
     }
 }
 
-/// Waits for the end, showing how the run stands.
-fn follow(running: Running, report: &Report, progress: &mut Progress) -> Result<Ended, Fault> {
+/// Waits for the end, looking at how the run stands meanwhile.
+fn follow(running: Running, report: &Report, mut look: impl FnMut(&Status)) -> Result<Ended, Fault> {
     let (sender, ended) = bounded(1);
     let wait = move || {
         // Nobody listens only when the process is ending.
@@ -117,7 +149,7 @@ fn follow(running: Running, report: &Report, progress: &mut Progress) -> Result<
     loop {
         match ended.recv_timeout(TICK) {
             Ok(ended) => return ended,
-            Err(RecvTimeoutError::Timeout) => progress.tick(&report()),
+            Err(RecvTimeoutError::Timeout) => look(&report()),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Fault::new(
                     Exit::Retry,

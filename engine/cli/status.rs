@@ -133,6 +133,7 @@ mod tests {
             in_flight_peak: 3 << 20,
             checkpoint_bytes: 2048,
             bad: 0,
+            ..Status::default()
         };
         let page = page(&status, 10_000_000);
         let expected = "\

@@ -9,6 +9,7 @@ use millpond_state::store::{Checkpoints, Manifest, StoreError, StoreErrorKind};
 
 use super::JobMain;
 use crate::host::graph::Graph;
+use crate::run::reached::reached;
 use crate::source::From;
 use crate::{Env, Exit, Fault, PartitionStatus, Status};
 
@@ -134,6 +135,7 @@ fn describe(env: &Env, delivery: &str, committed: Timestamp, manifest: &Manifest
         watermark: watermark.to_string(),
         partitions,
         checkpoint_bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+        reached: reached(manifest),
         ..Status::default()
     }
 }

@@ -68,11 +68,14 @@ pub(super) fn print(text: &str) -> Result<(), Fault> {
     let _erased = erased();
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Fault::new(Exit::Retry, "cannot write to stdout").because(error))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
         _ => Ok(()),
     }
+}
+
+/// Why nothing can be written to stdout.
+pub(super) fn unwritable(error: &io::Error) -> Fault {
+    Fault::new(Exit::Retry, "cannot write to stdout").because(error)
 }
 
 /// Stderr for `tracing`: what it writes stands above the block.

@@ -65,7 +65,11 @@ pub(crate) struct DrawnSource {
 
 /// A sink as the leader needs it.
 pub(crate) struct DrawnSink {
+    pub(crate) uid: String,
     pub(crate) outlet: Outlet,
+    /// Whether its records keep to the watermark: none comes below an event time that has been promised. Results of windows do; late
+    /// records, dead letters and records that met no window do not.
+    pub(crate) settled: bool,
     pub(crate) system: Rc<dyn System>,
 }
 
@@ -134,6 +138,10 @@ impl<'s> Graph<'s> {
         self.add(step_node(uid, kind, inputs))
     }
 
+    pub(crate) fn note(&self, node: u32, note: String) {
+        self.nodes.borrow_mut()[node as usize].notes.push(note);
+    }
+
     pub(crate) fn lower_with(&self, lower: impl FnOnce(&Lowering<'s>) -> Result<(), Fault> + 's) {
         self.lowering.borrow_mut().push(Box::new(lower));
     }
@@ -157,6 +165,8 @@ impl<'s> Graph<'s> {
         let inputs = Vec::new();
         let node = self.add(Node { settings, role, kind, ..step_node(name.to_owned(), "", inputs) });
         self.sinks.borrow_mut().push(DrawnSink {
+            uid: name.to_owned(),
+            settled: false,
             outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() },
             system: sink.system(),
         });

@@ -180,7 +180,7 @@ impl<S: Source> Reading<S> {
             if slot.saved.finished {
                 continue;
             }
-            if !*room.get_or_insert_with(|| self.local.shared.credits.available()) {
+            if !*room.get_or_insert_with(|| self.local.shared.may_read()) {
                 return None;
             }
             if slot.at_end || self.local.shared.lanes.may_read(&slot.lane, &mut looked) {
@@ -222,7 +222,7 @@ impl<S: Source> Reading<S> {
         };
         let count = self.batch.rows.len() + refused.len();
         // A watermark that moved alone is worth an epoch too.
-        self.local.shared.count_input(bytes.max(u64::from(slot.saved.watermark > watermark)));
+        self.local.shared.count_input(count as u64, bytes.max(u64::from(slot.saved.watermark > watermark)));
         self.guarded.add(beyond);
         self.records.add(self.batch.rows.len() as u64);
         slot.at_end = read == Read::AtEnd || read == Read::Later && slot.at_end;

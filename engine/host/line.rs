@@ -24,8 +24,18 @@ pub struct Line<'s, T> {
     below: String,
     chain: RefCell<Option<Box<dyn Chain<'s, T> + 's>>>,
     asks: Vec<Ask>,
-    /// Whether its records have event times that the watermark follows.
-    timed: bool,
+    timing: Timing,
+}
+
+/// What the event times of a line's records are to the watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timing {
+    /// Nothing.
+    Untimed,
+    /// The watermark follows them, and some may come after it.
+    Followed,
+    /// None comes below a watermark that has been promised.
+    Settled,
 }
 
 impl<T> std::fmt::Debug for Line<'_, T> {
@@ -102,12 +112,12 @@ impl<K, V> Scatter<K, V> {
 impl<'s, T: Data> Line<'s, T> {
     /// A new line that begins with a source.
     pub fn source<S: Source<Item = T>>(graph: &Rc<Graph<'s>>, name: &str, source: S) -> Self {
-        let timed = source.pace().timed;
+        let timing = if source.pace().timed { Timing::Followed } else { Timing::Untimed };
         let source = Rc::new(source);
         let node = graph.add_source(name, Rc::clone(&source));
         let ask = Ask::default();
         let chain = intake::Intake { node, uid: name.to_owned(), source, ask: Rc::clone(&ask) };
-        Line::new(Rc::clone(graph), node, name.to_owned(), Box::new(chain), vec![ask], timed)
+        Line::new(Rc::clone(graph), node, name.to_owned(), Box::new(chain), vec![ask], timing)
     }
 
     fn new(
@@ -116,14 +126,14 @@ impl<'s, T: Data> Line<'s, T> {
         below: String,
         chain: Box<dyn Chain<'s, T> + 's>,
         asks: Vec<Ask>,
-        timed: bool,
+        timing: Timing,
     ) -> Self {
-        Line { graph, node, below, chain: RefCell::new(Some(chain)), asks, timed }
+        Line { graph, node, below, chain: RefCell::new(Some(chain)), asks, timing }
     }
 
-    fn take(self) -> (Rc<Graph<'s>>, u32, String, Box<dyn Chain<'s, T> + 's>, Vec<Ask>, bool) {
+    fn take(self) -> (Rc<Graph<'s>>, u32, String, Box<dyn Chain<'s, T> + 's>, Vec<Ask>, Timing) {
         let chain = self.chain.into_inner().expect("a line has a chain until it is used");
-        (self.graph, self.node, self.below, chain, self.asks, self.timed)
+        (self.graph, self.node, self.below, chain, self.asks, self.timing)
     }
 
     /// The graph it is drawn in.
@@ -132,15 +142,20 @@ impl<'s, T: Data> Line<'s, T> {
         &self.graph
     }
 
+    /// Adds to what the plan says of the step that the line comes from.
+    pub fn note(&self, note: String) {
+        self.graph.note(self.node, note);
+    }
+
     /// Whether its records have event times that the watermark follows.
     #[must_use]
     pub fn timed(&self) -> bool {
-        self.timed
+        self.timing > Timing::Untimed
     }
 
     /// The same line, declared to have no event time: late records, for one.
     pub fn untimed(mut self) -> Self {
-        self.timed = false;
+        self.timing = Timing::Untimed;
         self
     }
 
@@ -151,9 +166,9 @@ impl<'s, T: Data> Line<'s, T> {
 
     /// A stateless step. It moves rows from one batch to the next, one position for each row where positions travel.
     pub fn step<U: Data>(self, kind: &str, step: impl FnMut(&mut Batch<T>, &mut Batch<U>) + 'static) -> Line<'s, U> {
-        let (graph, from, below, before, asks, timed) = self.take();
+        let (graph, from, below, before, asks, timing) = self.take();
         let node = graph.add_step(kind, &below, vec![from]);
-        Line::new(graph, node, below, Box::new(Then { node, before, step: Box::new(step) }), asks, timed)
+        Line::new(graph, node, below, Box::new(Then { node, before, step: Box::new(step) }), asks, timing)
     }
 
     /// A stateless step that may refuse records; what becomes of those is the job's policy.
@@ -163,15 +178,15 @@ impl<'s, T: Data> Line<'s, T> {
         step: impl FnMut(&mut Batch<T>, &mut Batch<U>, &mut Refusals<T>) + 'static,
     ) -> Line<'s, U> {
         self.ask_positions();
-        let (graph, from, below, before, asks, timed) = self.take();
+        let (graph, from, below, before, asks, timing) = self.take();
         let node = graph.add_step(kind, &below, vec![from]);
-        Line::new(graph, node, below, Box::new(TryThen { node, before, step: Box::new(step) }), asks, timed)
+        Line::new(graph, node, below, Box::new(TryThen { node, before, step: Box::new(step) }), asks, timing)
     }
 
     /// Another reader of the same records. Ends the chain in an operator of its own.
     pub fn share(&self) -> Self {
         let port = self.port();
-        Line::new(Rc::clone(&self.graph), self.node, self.below.clone(), Box::new(port), self.asks.clone(), self.timed)
+        Line::new(Rc::clone(&self.graph), self.node, self.below.clone(), Box::new(port), self.asks.clone(), self.timing)
     }
 
     fn port(&self) -> Rc<Port<'s, T>> {
@@ -187,21 +202,21 @@ impl<'s, T: Data> Line<'s, T> {
         let ports = lines.iter().map(Line::port).collect();
         let inputs = lines.iter().map(|line| line.node).collect();
         let asks = lines.iter().flat_map(|line| line.asks.iter().cloned()).collect();
-        let timed = lines.iter().all(|line| line.timed);
+        let timing = lines.iter().map(|line| line.timing).min().unwrap_or(Timing::Untimed);
         let first = &lines[0];
         let (graph, below) = (Rc::clone(&first.graph), first.below.clone());
         let node = graph.add_step("union", &below, inputs);
         let below = below + "/union";
-        Line::new(graph, node, below, Box::new(Union(ports)), asks, timed)
+        Line::new(graph, node, below, Box::new(Union(ports)), asks, timing)
     }
 
     /// Two lines: records for which `which` answers true, and the others.
     pub fn split(self, which: impl FnMut(&T) -> bool + 'static) -> (Self, Self) {
-        let (graph, from, below, chain, asks, timed) = self.take();
+        let (graph, from, below, chain, asks, timing) = self.take();
         let node = graph.add_step("split", &below, vec![from]);
         let (yes, no) = fan::split(&graph, node, &below, chain, which);
         let line = |port, side: &str| {
-            Line::new(Rc::clone(&graph), node, format!("{below}/{side}"), Box::new(port), asks.clone(), timed)
+            Line::new(Rc::clone(&graph), node, format!("{below}/{side}"), Box::new(port), asks.clone(), timing)
         };
         (line(yes, "matching"), line(no, "other"))
     }
@@ -213,7 +228,7 @@ impl<'s, T: Data> Line<'s, T> {
         key: KeyStep<O::Key, T>,
         operator: impl FnOnce() -> O + 's,
     ) -> (Line<'s, O::Out>, Line<'s, O::Side>) {
-        if what.time && !self.timed {
+        if what.time && !self.timed() {
             self.graph.refuse(format!(
                 "{} below {:?} needs event time, and its input has none: call `.event_time(|record| ..)` on the source",
                 what.kind, self.below
@@ -222,7 +237,7 @@ impl<'s, T: Data> Line<'s, T> {
         if what.positions {
             self.ask_positions();
         }
-        let (graph, from, below, chain, asks, timed) = self.take();
+        let (graph, from, below, chain, asks, timing) = self.take();
         let uid = what.name.unwrap_or_else(|| format!("{below}/{}", what.kind));
         let node = graph.add(Node {
             id: 0,
@@ -245,13 +260,15 @@ impl<'s, T: Data> Line<'s, T> {
             Ok(())
         });
         let side_asks = asks.into_iter().chain([Rc::clone(&own)]).collect();
-        let late = Line::new(Rc::clone(&graph), node, format!("{uid}/late"), Box::new(side), side_asks, false);
-        (Line::new(graph, node, uid, Box::new(out), vec![own], timed), late)
+        let late =
+            Line::new(Rc::clone(&graph), node, format!("{uid}/late"), Box::new(side), side_asks, Timing::Untimed);
+        let timing = if timing == Timing::Untimed { timing } else { Timing::Settled };
+        (Line::new(graph, node, uid, Box::new(out), vec![own], timing), late)
     }
 
     /// Ends the line in a sink.
     pub fn sink(self, name: &str, sink: impl Sink<T>) {
-        let (graph, from, _, chain, _, _) = self.take();
-        outlet::draw(&graph, from, name, chain, sink);
+        let (graph, from, _, chain, _, timing) = self.take();
+        outlet::draw(&graph, from, name, chain, timing == Timing::Settled, sink);
     }
 }

@@ -18,18 +18,17 @@ pub(super) fn draw<'s, T: Data>(
     from: u32,
     name: &str,
     chain: Box<dyn Chain<'s, T> + 's>,
+    settled: bool,
     sink: impl Sink<T>,
 ) {
     let plan = sink.plan();
     let settings = vec![("to".to_owned(), format!("{} {}", plan.kind, plan.to))];
     let node = graph.add(Node { role: Role::Sink, settings, ..step_node(name.to_owned(), "sink", vec![from]) });
-    graph
-        .sinks
-        .borrow_mut()
-        .push(DrawnSink { outlet: Outlet { sink: node, to: plan.to, upsert: sink.upsert() }, system: sink.system() });
+    let outlet = Outlet { sink: node, to: plan.to, upsert: sink.upsert() };
+    graph.sinks.borrow_mut().push(DrawnSink { uid: name.to_owned(), outlet, settled, system: sink.system() });
     let name = name.to_owned();
     graph.lower_with(move |lowering| {
-        let mut operator = OperatorBuilder::new(name, lowering.scope);
+        let mut operator = OperatorBuilder::new(name.clone(), lowering.scope);
         let mut drive = chain.open(&mut operator, lowering);
         // Nothing is ever sent here: a chain headed by its source keeps its capability on this output.
         let (_, _silent) = operator.new_output::<Vec<()>>();
@@ -57,7 +56,7 @@ pub(super) fn draw<'s, T: Data>(
                     });
                     let Some(promised) = promised else { return };
                     while open < promised.epoch && local.running() {
-                        local.close(open, Part::Nothing);
+                        local.close(open, Part::Sink(node, name.clone(), promised.watermark));
                         open += 1;
                     }
                     if promised.watermark == Timestamp::MAX && !ended && local.running() {

@@ -11,14 +11,15 @@ use millpond_state::Timestamp;
 use millpond_state::store::{CheckpointId, FileRef, FiredRun, Manifest, Store, choose};
 
 use super::keep::{Chore, Merged};
+use super::reached::{Reaching, reached};
 use super::shared::{Event, Shared, Vote};
 use super::writer::store_fault;
 use super::{Delivery, Ended};
-use crate::Fault;
 use crate::clock;
 use crate::metrics::{Counter, Gauge};
 use crate::protocol::{Action, CommitRecord, Input, Protocol};
 use crate::sink::{Commit, Decider, Follower, Mirrored, Outgoing};
+use crate::{Fault, Reached};
 
 /// An idle job commits at least this often.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -40,6 +41,7 @@ pub(crate) struct Committed {
     pub(crate) clock: Option<Timestamp>,
     pub(crate) files: Vec<FileRef>,
     pub(crate) written: u64,
+    pub(crate) reached: Reached,
 }
 
 pub(crate) struct Coordinator {
@@ -66,6 +68,7 @@ pub(crate) struct Coordinator {
     unpublished: u64,
     dirty: bool,
     ends: usize,
+    reaching: Reaching,
     written: Counter,
     commits: Counter,
     epoch: Gauge,
@@ -110,6 +113,7 @@ impl Coordinator {
             unpublished: 0,
             dirty: false,
             ends: 0,
+            reaching: Reaching::default(),
         }
     }
 
@@ -169,6 +173,7 @@ impl Coordinator {
             Event::Output(outgoing) => {
                 self.dirty = true;
                 self.open_output += outgoing.weight();
+                self.reaching.output(&outgoing);
                 let (epoch, records) = (outgoing.epoch, outgoing.len() as u64);
                 if self.delivery == Delivery::AtLeastOnce && !self.routes.following.contains_key(&outgoing.sink) {
                     self.routes.decider.stage(&outgoing)?;
@@ -253,6 +258,7 @@ impl Coordinator {
         manifest.created = clock::wall();
         let mut votes = self.votes.remove(&epoch).unwrap_or_default();
         votes.sort_by_key(|vote| vote.closed.worker);
+        self.reaching.note(manifest, &votes);
         let mut fired: BTreeMap<String, Vec<FiredRun>> = BTreeMap::new();
         for Vote { closed, file } in votes {
             for (uid, partitions) in closed.sources {
@@ -339,7 +345,7 @@ impl Coordinator {
         self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
         let files = manifest.files.clone();
         *self.committed.lock().expect("no holder of this lock panics") =
-            Committed { epoch, clock: Some(clock), files, written: self.written.get() };
+            Committed { epoch, clock: Some(clock), files, written: self.written.get(), reached: reached(&manifest) };
         if !self.merging && choose(&manifest.files).is_some() {
             self.merging = true;
             // The keeper leaves last.

@@ -81,6 +81,24 @@ fn write_pid(file: &mut File) -> io::Result<()> {
     file.write_all(std::process::id().to_string().as_bytes())
 }
 
+/// Whether a run lives on this directory of this host.
+pub(crate) fn is_held(home: &Path) -> Result<bool, Fault> {
+    let runs = fs::read_dir(home.join("runs")).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in runs.chain([home.join("lock")]) {
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(cannot(&path)(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(cannot(&path)(error)),
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

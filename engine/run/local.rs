@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use millpond_state::store::PartitionState;
-use millpond_state::{Delta, Section};
+use millpond_state::{Delta, Section, Timestamp};
 
 use super::shared::{Closed, Event, Shared};
 use crate::sink::Outgoing;
@@ -14,8 +14,8 @@ use crate::{Exit, Fault, Fires, Origin};
 
 /// What a participant adds to an epoch.
 pub(crate) enum Part {
-    /// A sink: nothing to keep.
-    Nothing,
+    /// A sink: its node and name, and the event time below which nothing more comes to it.
+    Sink(u32, String, Timestamp),
     /// A source's positions.
     Source(String, Vec<PartitionState>),
     /// An operator's state.
@@ -118,12 +118,12 @@ impl Local {
         let mut ballots = self.ballots.borrow_mut();
         let (closed_by, closed) = ballots.entry(epoch).or_insert_with(|| {
             let (worker, groups) = (self.worker, self.groups());
-            let (sources, fired) = (Vec::new(), Vec::new());
-            (0, Closed { epoch, worker, delta: Delta::default(), groups, sources, fired, sent: 0 })
+            let (sources, sinks, fired) = (Vec::new(), Vec::new(), Vec::new());
+            (0, Closed { epoch, worker, delta: Delta::default(), groups, sources, sinks, fired, sent: 0 })
         });
         match part {
-            Part::Nothing => {}
             Part::Source(uid, partitions) => closed.sources.push((uid, partitions)),
+            Part::Sink(node, uid, complete) => closed.sinks.push((node, uid, complete)),
             Part::State(section, fires) => {
                 closed.fired.push((section.uid().to_owned(), fires));
                 if !section.is_empty() {

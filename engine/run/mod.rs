@@ -2,20 +2,22 @@
 //!
 //! `start` locks (`hold`), looks whether another instance lives (`watch`), fences and builds, with `recover` deciding what to go on from; `running` is what the caller holds; `coordinator` drives
 //! the protocol; `writer` makes parts durable; `keep` merges and deletes in the background; `worker` runs the dataflow; `local` is
-//! shared by the operators of a worker, `shared` and `lanes` by all threads; `pointer` decides for jobs whose outputs only follow.
+//! shared by the operators of a worker, `shared` and `lanes` by all threads; `pointer` decides for jobs whose outputs only follow;
+//! `throttle` bounds how fast it reads; `reached` is what checkpoints know of each output's event time.
 
 pub(crate) mod coordinator;
-
 pub(crate) mod growth;
-mod hold;
+pub(crate) mod hold;
 mod keep;
 pub(crate) mod lanes;
 pub(crate) mod local;
 mod pointer;
+pub(crate) mod reached;
 mod recover;
 mod running;
 pub(crate) mod shared;
 pub(crate) mod start;
+mod throttle;
 mod watch;
 mod worker;
 mod writer;
@@ -31,6 +33,7 @@ pub use recover::peek;
 pub use running::Running;
 pub use shared::Tuning;
 pub use start::{Draw, draw, start};
+pub use throttle::Throttle;
 
 /// What a crash may do to output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

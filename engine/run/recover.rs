@@ -111,15 +111,7 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
             end: (run.until_end && !source.bounded).then_some(partition.end),
             fingerprint: partition.fingerprint,
         });
-        let policy = match &run.from {
-            From::Earliest => "earliest".to_owned(),
-            From::Latest => "latest".to_owned(),
-            From::Time(time) => time.to_string(),
-            From::Offsets(offsets) => {
-                let list: Vec<_> = offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
-                list.join(",")
-            }
-        };
+        let policy = run.from.to_string();
         manifest.sources.insert(source.uid.clone(), SourceState { partitions: partitions.collect(), policy });
     }
     Ok(manifest)

@@ -118,6 +118,7 @@ fn report(
     status.last_commit = committed.clock.map(Timestamp::micros);
     status.checkpoint_bytes = committed.files.iter().map(|file| file.bytes).sum();
     status.records_written = committed.written;
+    status.reached = committed.reached;
     let Some(shared) = shared else { return status };
     status.records_read = metrics.total("millpond_records_read_total") as u64;
     status.late = metrics.total("millpond_late_records_total") as u64;
@@ -133,6 +134,8 @@ fn report(
     status.in_flight_peak = shared.credits.peak();
     let lanes = shared.lanes.all();
     let holder = lanes.iter().filter(|lane| lane.standing() != Standing::Idle).min_by_key(|lane| lane.watermark());
+    let secs = clock::instant().saturating_duration_since(shared.began).as_secs_f64();
+    status.records_per_sec = (status.records_read as f64 / secs.max(0.001)) as u64;
     let now = clock::wall().micros();
     let mut since = None;
     if let Some(lane) = holder {
@@ -150,6 +153,8 @@ fn report(
         }
     }
     status.partitions = lanes.iter().map(|lane| partition_status(lane, holder, since)).collect();
+    let lag: Option<u64> = status.partitions.iter().map(|partition| partition.lag).sum();
+    status.caught_up_in_secs = lag.and_then(|lag| lag.checked_div(status.records_per_sec));
     status
 }
 

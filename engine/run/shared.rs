@@ -2,16 +2,17 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
-use millpond_state::Delta;
 use millpond_state::store::{FileRef, PartitionState, RunId};
+use millpond_state::{Delta, Timestamp};
 
+use super::throttle::{Debt, Throttle};
 use crate::metrics::Metrics;
 use crate::sink::{Outgoing, Patience};
 use crate::source::Waker;
-use crate::{Fault, Fires};
+use crate::{Fault, Fires, clock};
 
 /// Sizes and spans that are the same for every job; tests vary them.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Tuning {
     pub epoch_input_bytes: u64,
     /// How often added partitions are looked for.
     pub look: Duration,
+    /// How fast sources read together; as fast as they can without it.
+    pub throttle: Option<Throttle>,
 }
 
 impl Default for Tuning {
@@ -39,6 +42,7 @@ impl Default for Tuning {
             epoch_output_bytes: 16 << 20,
             epoch_input_bytes: 256 << 20,
             look: Duration::from_secs(5),
+            throttle: None,
         }
     }
 }
@@ -68,6 +72,8 @@ pub(crate) struct Closed {
     pub(crate) delta: Delta,
     pub(crate) groups: (u16, u16),
     pub(crate) sources: Vec<(String, Vec<PartitionState>)>,
+    /// Sinks: node, name, and the event time below which nothing more comes.
+    pub(crate) sinks: Vec<(u32, String, Timestamp)>,
     pub(crate) fired: Vec<(String, Fires)>,
     /// Records sent to the coordinator in this epoch.
     pub(crate) sent: u64,
@@ -129,6 +135,10 @@ pub(crate) struct Shared {
     pub(crate) workers: usize,
     pub(crate) tuning: Tuning,
     pub(crate) credits: Credits,
+    /// What was read faster than it may be.
+    pub(crate) debt: Option<Debt>,
+    /// When the run began.
+    pub(crate) began: Instant,
     pub(crate) lanes: super::lanes::Lanes,
     pub(crate) growth: super::growth::Growth,
     pub(crate) metrics: Metrics,
@@ -164,6 +174,8 @@ impl Shared {
             run,
             workers,
             credits: Credits::new(tuning.budget_bytes),
+            debt: tuning.throttle.map(Debt::new),
+            began: clock::instant(),
             tuning,
             lanes,
             growth: super::growth::Growth::default(),
@@ -222,8 +234,15 @@ impl Shared {
     pub(crate) fn fail(&self, fault: Fault) {
         self.tell(Event::Fault(fault));
     }
+    /// Whether sources may read: there is room, and they have not read faster than they may.
+    pub(crate) fn may_read(&self) -> bool {
+        self.credits.available() && self.debt.as_ref().is_none_or(Debt::is_paid)
+    }
     /// Counts input; asks for the epoch to be closed when it is full.
-    pub(crate) fn count_input(&self, bytes: u64) {
+    pub(crate) fn count_input(&self, records: u64, bytes: u64) {
+        if let Some(debt) = &self.debt {
+            debt.add(records, bytes);
+        }
         let before = self.input_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before < self.tuning.epoch_input_bytes && before + bytes >= self.tuning.epoch_input_bytes {
             self.tell(Event::Full);

@@ -12,18 +12,19 @@ use millpond_state::store::{Manifest, Newer, RunId, Store};
 use super::coordinator::{Committed, Coordinator, Routes};
 use super::lanes::{Lane, Lanes, Standing};
 use super::pointer::Pointer;
+use super::reached::reached;
 use super::recover::{Found, check_sources, genesis, recover};
 use super::running::Running;
 use super::shared::{Event, Shared};
 use super::writer::store_fault;
-use super::{Ended, Run, growth, hold, keep, watch, worker, writer};
+use super::{Ended, Run, growth, hold, keep, throttle, watch, worker, writer};
 use crate::host::graph::{Graph, Resume};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::protocol::CommitRecord;
 use crate::sink::{Begin, Commit, Decider, Opened, Outlet, Patience, System};
 use crate::source::Env;
-use crate::status::Status;
+use crate::status::{Reached, Status};
 use crate::{Exit, Fault, clock};
 
 /// Draws a job into a graph.
@@ -76,7 +77,13 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let record = parse(env, routes.decider.fence()?)?;
     let instance = format!("{host}:{}", std::process::id());
     let found = recover(&run, &plan, &store, record.as_ref(), routes.decider.as_mut())?;
-    let committed = Arc::new(Mutex::new(Committed { epoch: 0, clock: None, files: Vec::new(), written: 0 }));
+    let committed = Arc::new(Mutex::new(Committed {
+        epoch: 0,
+        clock: None,
+        files: Vec::new(),
+        written: 0,
+        reached: Reached::default(),
+    }));
     let metrics = Metrics::default();
     let base = Status {
         job: env.job.clone(),
@@ -99,7 +106,10 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     };
     if manifest.finished {
         let ended = Ended { finished: true, before: true, epoch: manifest.id.epoch };
-        committed.lock().expect("no holder of this lock panics").epoch = ended.epoch;
+        {
+            let mut committed = committed.lock().expect("no holder of this lock panics");
+            (committed.epoch, committed.reached) = (ended.epoch, reached(&manifest));
+        }
         let status = Status { state: "finished".to_owned(), ..base };
         return Ok(Running {
             shared: None,
@@ -179,10 +189,15 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         let mut committed = committed.lock().expect("no holder of this lock panics");
         committed.epoch = cut;
         committed.files.clone_from(&coordinator.newest.files);
+        committed.reached = reached(&coordinator.newest);
     }
     let (resume, plan) = (Arc::new(resume), Arc::new(plan));
     let look = growth::Look::of(&run, &graph, &resume.manifest);
     let (for_thread, for_look) = ((Arc::clone(&shared), events.clone()), Arc::clone(&draw));
+    if shared.debt.is_some() {
+        let shared = Arc::clone(&shared);
+        spawn("throttle", move || throttle::wake(&shared))?;
+    }
     let thread = spawn("coordinator", move || {
         let (shared, events) = for_thread;
         let writer = {
@@ -243,7 +258,7 @@ pub(super) fn parse(env: &Env, record: Option<String>) -> Result<Option<CommitRe
     })
 }
 
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name: String =
         name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).take(64).collect();

@@ -26,6 +26,11 @@ impl Flight {
         Timestamp::parse(&self.scheduled).unwrap_or(Timestamp::MIN)
     }
 
+    /// Event time of version 2: when the flight left, or should have, if it never did.
+    pub(crate) fn left_at(&self) -> Timestamp {
+        self.departed.as_deref().and_then(|departed| Timestamp::parse(departed).ok()).unwrap_or_else(|| self.at())
+    }
+
     /// The delay of a flight that left.
     pub(crate) fn delay(&self) -> Option<i64> {
         self.departed.as_ref().and(self.departure_delay_min)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use crate::model::{answer, month};
+use crate::model::{answer, answer_of, month};
 use crate::runs::{done, example, finished, flights, text};
 
 #[test]
@@ -37,7 +37,7 @@ fn version_two_runs_beside_version_one_and_has_its_own_output() {
     let state = tempfile::tempdir().unwrap();
     let first = finished(state.path(), &[]);
     let second = finished(state.path(), &["--job-version", "2", "--bound-min", "0"]);
-    assert_eq!(second, answer(&month(), 0, 120));
+    assert_eq!(second, answer_of(2, &month(), 0, 120));
     assert_eq!(finished(state.path(), &[]), first, "version 1 is as it was");
     assert!(state.path().join("flights@2").is_dir());
 }

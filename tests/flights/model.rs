@@ -35,6 +35,11 @@ fn seconds(time: &str) -> i64 {
 
 /// The answer for a file's text, an out-of-order bound and an allowed lateness.
 pub(crate) fn answer(text: &str, bound_min: i64, lateness_min: i64) -> Answer {
+    answer_of(1, text, bound_min, lateness_min)
+}
+
+/// The same of a version: the second counts flights by when they left, and cancelled ones by when they should have.
+pub(crate) fn answer_of(version: u32, text: &str, bound_min: i64, lateness_min: i64) -> Answer {
     #[derive(Default)]
     struct Hour {
         departures: u64,
@@ -48,7 +53,8 @@ pub(crate) fn answer(text: &str, bound_min: i64, lateness_min: i64) -> Answer {
     for line in text.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
         let [scheduled, departed, carrier, flight, _, origin, _, _, delay, _] = fields[..] else { panic!("{line}") };
-        let at = seconds(scheduled);
+        let counts = if version == 1 || departed.is_empty() { scheduled } else { departed };
+        let at = seconds(counts);
         let newest = newest.entry(origin).or_insert(i64::MIN / 2);
         *newest = at.max(*newest);
         let watermark = *newest - bound_min * MINUTE;
@@ -60,7 +66,7 @@ pub(crate) fn answer(text: &str, bound_min: i64, lateness_min: i64) -> Answer {
             ));
             continue;
         }
-        let hour = hours.entry((origin, &scheduled[..13])).or_default();
+        let hour = hours.entry((origin, &counts[..13])).or_default();
         if departed.is_empty() {
             hour.cancelled += 1;
         } else {

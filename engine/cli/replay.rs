@@ -1,0 +1,147 @@
+//! `replay`: a version from the beginning of the log, beside the ones that run. It is `run` with a version and a few questions asked
+//! before and meanwhile: is the beginning still there, and will retention overtake it?
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::host::graph::Graph;
+use crate::run::Throttle;
+use crate::run::start::drawn;
+use crate::source::From;
+use crate::{Draw, Env, Exit, Fault, Status, clock};
+
+/// Between two looks at retention.
+const LOOK: Duration = Duration::from_secs(5);
+/// A replay that has less than this share of a partition's kept records between it and what retention takes next is warned about.
+const NEAR: u64 = 10;
+
+/// How fast a run may read, in the words of the command line: `5000` records a second, `10MB` or `10MiB` a second.
+pub(super) fn parse_throttle(text: &str) -> Result<Throttle, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let refused = || format!("{text:?} is not a number of records a second like 5000, or of bytes like 10MB or 10MiB");
+    let number: u64 = text[..digits].parse().map_err(|_| refused())?;
+    let unit = match &text[digits..] {
+        "" => return if number > 0 { Ok(Throttle::Records(number)) } else { Err(refused()) },
+        "B" => 1,
+        "kB" => 1_000,
+        "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "GiB" => 1 << 30,
+        _ => return Err(refused()),
+    };
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).map(Throttle::Bytes).ok_or_else(refused)
+}
+
+/// Refuses a first start from the earliest record where retention has taken the beginning.
+pub(super) fn whole(draw: &Draw, env: &Env, from: &From) -> Result<(), Fault> {
+    if *from != From::Earliest || crate::peek(draw, env)?.is_some() {
+        return Ok(());
+    }
+    let graph = drawn(draw, env)?;
+    let mut missing = Vec::new();
+    for source in graph.sources.borrow().iter() {
+        for partition in (source.connect)(env, from)?.iter().filter(|partition| partition.start > 0) {
+            let (uid, number, start) = (&source.uid, partition.partition, partition.start);
+            missing.push(format!("{uid} partition {number} begins at offset {start}"));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Exit::Refused,
+        format!(
+            "{} cannot be computed from the beginning: retention has taken it ({}); --from-oldest begins with what is there, and the \
+             first windows lack what is gone",
+            env.identity(),
+            missing.join(", ")
+        ),
+    ))
+}
+
+/// Watches over a replay that runs.
+pub(super) struct Watch {
+    graph: Rc<Graph<'static>>,
+    env: Env,
+    looked: Instant,
+    /// Partitions that were warned about.
+    warned: Vec<(String, u32)>,
+}
+
+impl Watch {
+    pub(super) fn new(draw: &Draw, env: &Env) -> Result<Watch, Fault> {
+        Ok(Watch { graph: drawn(draw, env)?, env: env.clone(), looked: clock::instant(), warned: Vec::new() })
+    }
+
+    /// Says which partitions retention is about to overtake, each once.
+    pub(super) fn look(&mut self, status: &Status) -> Vec<String> {
+        let now = clock::instant();
+        if now.saturating_duration_since(self.looked) < LOOK {
+            return Vec::new();
+        }
+        self.looked = now;
+        let mut words = Vec::new();
+        for source in self.graph.sources.borrow().iter() {
+            // Where the input cannot be reached the job itself will say so.
+            let Ok(partitions) = (source.connect)(&self.env, &From::Earliest) else { continue };
+            for partition in partitions {
+                let place = (source.uid.clone(), partition.partition);
+                let at = status.partitions.iter().find(|at| at.source == place.0 && at.partition == place.1);
+                let Some(at) = at.filter(|_| near(partition.start, partition.end)(at.map_or(0, |at| at.next))) else {
+                    continue;
+                };
+                if !self.warned.contains(&place) {
+                    words.push(format!(
+                        "retention nears the replay: {} partition {} keeps offsets from {} on, and the replay stands at {} of {}; keep \
+                         the log longer, or replay faster",
+                        place.0, place.1, partition.start, at.next, partition.end
+                    ));
+                    self.warned.push(place);
+                }
+            }
+        }
+        words
+    }
+}
+
+/// Whether a position is near what retention takes next.
+fn near(start: u64, end: u64) -> impl Fn(u64) -> bool {
+    move |next| start > 0 && next < end && next.saturating_sub(start) < (end - start) / NEAR
+}
+
+/// Whether a run has read what there is, but for what comes just now.
+pub(super) fn caught_up(status: &Status) -> bool {
+    let known = !status.partitions.is_empty() && status.partitions.iter().all(|partition| partition.lag.is_some());
+    let lag: u64 = status.partitions.iter().filter_map(|partition| partition.lag).sum();
+    let standing =
+        |partition: &crate::PartitionStatus| matches!(partition.standing.as_str(), "at end" | "idle" | "finished");
+    known && (lag <= JUST_NOW || status.partitions.iter().all(standing))
+}
+
+/// A run is caught up when it has so many records to read.
+const JUST_NOW: u64 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_is_records_or_bytes_a_second() {
+        assert_eq!(parse_throttle("5000"), Ok(Throttle::Records(5_000)));
+        assert_eq!(parse_throttle("10MB"), Ok(Throttle::Bytes(10_000_000)));
+        assert_eq!(parse_throttle("1KiB"), Ok(Throttle::Bytes(1_024)));
+        for text in ["", "0", "0MB", "fast", "1.5MB", "10 MB", "99999999999999GiB"] {
+            assert!(parse_throttle(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn retention_is_near_a_replay_that_has_a_tenth_left_to_it() {
+        assert!(!near(0, 1_000)(5), "nothing was taken yet");
+        assert!(near(100, 1_100)(150));
+        assert!(!near(100, 1_100)(300));
+        assert!(!near(1_000, 1_000)(1_000), "it has read everything");
+    }
+}

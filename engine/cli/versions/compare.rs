@@ -1,0 +1,237 @@
+//! `compare A B`: the committed outputs of two versions over the event time that both have behind them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use millpond_state::Timestamp;
+use serde_json::json;
+
+use super::Job;
+use crate::cli::options::{flag, id};
+use crate::cli::{JobMain, figures, terminal};
+use crate::compare::{Expected, OutputReport, Settings, Tolerances, compare as compare_output};
+use crate::registry::{self, Compared, Entry, Output, Standing, Version};
+use crate::{Exit, Fault, clock};
+
+pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
+    let job = Job::of(main, matches)?;
+    let number = |id: &str| *matches.get_one::<u32>(id).expect("clap asks for it");
+    let numbers = [number(id::FIRST), number(id::VERSION)];
+    if numbers[0] == numbers[1] {
+        return Err(Fault::new(Exit::Usage, format!("version {0} cannot be compared with itself", numbers[0])));
+    }
+    let entry = job.entry()?;
+    let sides = [side(&job, &entry, numbers[0])?, side(&job, &entry, numbers[1])?];
+    let expected = expected(matches)?;
+    let (stretches, mut notes) = stretches(&job, &sides, matches, &expected)?;
+    let mut reports = Vec::new();
+    for Stretch { output, at, times } in &stretches {
+        let settings = Settings { times: times.clone(), ..settings(&job) };
+        let mut report = compare_output(&*job.ledger, output, [&at[0], &at[1]], &settings)?;
+        report.judge(&expected);
+        reports.push(report);
+    }
+    let passed = reports.iter().all(|report| report.unexpected.is_empty());
+    let compared = Compared {
+        with: numbers[0],
+        at: clock::wall(),
+        until: stretches.iter().map(|stretch| stretch.times.end).min().unwrap_or(Timestamp::MIN),
+        rows: reports.iter().map(|report| report.first + report.second).sum(),
+        differences: reports.iter().map(OutputReport::differences).sum(),
+        passed,
+    };
+    // A promotion asks for it; where it cannot be kept the comparison is as good as before.
+    let kept =
+        registry::change(&*job.ledger, &job.env.job, |entry| entry.compared(numbers[1], compared.clone()).map(Some));
+    if let Err(fault) = kept {
+        notes.push(format!("the registry does not keep this result: {fault}"));
+    }
+    let text = if flag(matches, id::JSON) {
+        let value = json!({ "job": entry.job, "first": numbers[0], "second": numbers[1], "passed": passed, "outputs": reports, "notes": notes });
+        format!("{value:#}\n")
+    } else {
+        page(&entry.job, numbers, &reports, &notes, passed)
+    };
+    terminal::print(&text)?;
+    Ok(if passed { Exit::Finished } else { Exit::Differs })
+}
+
+/// A version that is compared.
+struct Side {
+    number: u32,
+    version: Version,
+    standing: Standing,
+}
+
+fn side(job: &Job<'_>, entry: &Entry, number: u32) -> Result<Side, Fault> {
+    let version = entry.version(number)?.clone();
+    let standing = job.standing(number, &version)?;
+    Ok(Side { number, version, standing })
+}
+
+impl Side {
+    fn complete(&self, output: &Output) -> Timestamp {
+        self.standing.reached.outputs.get(&output.sink).copied().unwrap_or_default().complete
+    }
+}
+
+fn expected(matches: &ArgMatches) -> Result<Expected, Fault> {
+    let Some(path) = matches.get_one::<PathBuf>(id::EXPECT) else { return Ok(Expected::default()) };
+    let refused =
+        |why: String| Fault::new(Exit::Usage, format!("cannot read what is expected from {}: {why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    Expected::parse(&text).map_err(refused)
+}
+
+fn settings(job: &Job<'_>) -> Settings {
+    let mut tolerances = Tolerances::default();
+    for text in job.matches.get_many::<String>(id::TOLERANCE).into_iter().flatten() {
+        tolerances.add(text).expect("clap has tried it");
+    }
+    let scratch = job.matches.get_one::<PathBuf>(id::SCRATCH).cloned();
+    Settings {
+        times: Timestamp::MIN..Timestamp::MAX,
+        tolerances,
+        scratch: scratch.unwrap_or_else(|| job.env.state.join("scratch")),
+        memory: job.matches.get_one::<u64>(id::MEMORY_MIB).map_or(256 << 20, |mib| (*mib as usize) << 20),
+        samples: job.matches.get_one::<u64>(id::SAMPLES).map_or(10, |samples| *samples as usize),
+    }
+}
+
+/// An output of both, and the event times in which both have said everything.
+struct Stretch {
+    output: String,
+    at: [String; 2],
+    times: std::ops::Range<Timestamp>,
+}
+
+/// What can be compared, and what to say of the rest.
+fn stretches(
+    job: &Job<'_>,
+    sides: &[Side; 2],
+    matches: &ArgMatches,
+    expected: &Expected,
+) -> Result<(Vec<Stretch>, Vec<String>), Fault> {
+    let asked: Vec<&String> = matches.get_many(id::OUTPUT).into_iter().flatten().collect();
+    let time = |id: &str| matches.get_one::<Timestamp>(id).copied();
+    let (mut found, mut notes) = (Vec::new(), Vec::new());
+    let [first, second] = sides;
+    for output in &first.version.outputs {
+        let name = &output.name;
+        if !asked.is_empty() && !asked.contains(&name) {
+            continue;
+        }
+        let Some(other) = second.version.outputs.iter().find(|other| other.name == *name) else {
+            notes.push(format!("{name}: only version {} writes it", first.number));
+            continue;
+        };
+        let (left, right) = (first.complete(output), second.complete(other));
+        let until = left.min(right);
+        if output.upsert || other.upsert {
+            notes.push(format!("{name}: a table; tables are not compared"));
+            continue;
+        }
+        if (!output.settled || !other.settled) && until < Timestamp::MAX {
+            notes.push(format!(
+                "{name}: its records do not keep to the watermark; compared once both versions have finished"
+            ));
+            continue;
+        }
+        let since = match time(id::SINCE) {
+            Some(since) => since,
+            None => begun(job, sides, [&output.at, &other.at])?,
+        };
+        let until = time(id::UNTIL).map_or(until, |asked| asked.min(until));
+        if since >= until {
+            return Err(Fault::new(
+                Exit::Refused,
+                format!(
+                    "{name}: versions {} and {} have no event time in common: the first is complete up to {left}, the second up to {right}, \
+                     and rows from {since} on are asked for or kept; let them catch up",
+                    first.number, second.number
+                ),
+            ));
+        }
+        found.push(Stretch { output: name.clone(), at: [output.at.clone(), other.at.clone()], times: since..until });
+    }
+    let new = second
+        .version
+        .outputs
+        .iter()
+        .filter(|other| first.version.outputs.iter().all(|output| output.name != other.name));
+    notes.extend(new.map(|other| format!("{}: only version {} writes it", other.name, second.number)));
+    let unknown = asked.iter().map(|name| name.as_str()).chain(expected.outputs());
+    for name in unknown {
+        if found.iter().all(|stretch| stretch.output != name) {
+            let why = notes.iter().find(|note| note.starts_with(&format!("{name}: "))).cloned();
+            let why = why.unwrap_or_else(|| format!("{name}: no version writes it"));
+            return Err(Fault::new(Exit::Usage, format!("cannot be compared: {why}")));
+        }
+    }
+    if found.is_empty() {
+        let why = if notes.is_empty() { String::new() } else { format!(": {}", notes.join("; ")) };
+        return Err(Fault::new(
+            Exit::Refused,
+            format!("versions {} and {} have no outputs that can be compared{why}", first.number, second.number),
+        ));
+    }
+    Ok((found, notes))
+}
+
+/// From when on both can have rows: the beginning, unless one of them began later or its output has lost its oldest rows.
+fn begun(job: &Job<'_>, sides: &[Side; 2], at: [&str; 2]) -> Result<Timestamp, Fault> {
+    let mut since = Timestamp::MIN;
+    for (side, at) in sides.iter().zip(at) {
+        let kept = job.ledger.kept(at)?.unwrap_or_default();
+        if side.version.from == "earliest" && kept.iter().all(|kept| kept.start == 0) {
+            continue;
+        }
+        // The first row may be of a window that it saw only in part; what lies after it is whole.
+        let mut least = Timestamp::MAX;
+        for (partition, kept) in (0..).zip(&kept) {
+            let mut first = None;
+            let mut reader = job.ledger.read(at, partition, kept.start)?;
+            while first.is_none() && reader.read(&mut |record| first = first.or(Some(record.at)))? {}
+            least = first.map_or(least, |first| least.min(first));
+        }
+        // Without any row nothing is in common.
+        since = since.max(least.plus_micros(1));
+    }
+    Ok(since)
+}
+
+fn page(job: &str, numbers: [u32; 2], reports: &[OutputReport], notes: &[String], passed: bool) -> String {
+    let [first, second] = numbers;
+    let mut text = format!("{job}: version {first} and version {second}\n");
+    let n = figures::count;
+    for report in reports {
+        let OutputReport { output, since, until, .. } = report;
+        let _ = writeln!(text, "\n{output}, event times from {since} to {until}");
+        let _ = writeln!(text, "  rows            {} and {}", n(report.first), n(report.second));
+        let _ = writeln!(text, "  equal           {}", n(report.equal));
+        if report.tolerated > 0 {
+            let _ = writeln!(text, "  within what may {}", n(report.tolerated));
+        }
+        let _ = writeln!(text, "  only in {first:<7} {}", n(report.only_in_first));
+        let _ = writeln!(text, "  only in {second:<7} {}", n(report.only_in_second));
+        let columns: Vec<_> = report.columns.iter().map(|(column, rows)| format!("{column} in {}", n(*rows))).collect();
+        let columns = if columns.is_empty() { String::new() } else { format!(": {}", columns.join(", ")) };
+        let _ = writeln!(text, "  differing       {}{columns}", n(report.differing));
+        for sample in &report.samples {
+            let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+            let key = sample.key.as_deref().unwrap_or("-");
+            let (left, right) = (side(&sample.first), side(&sample.second));
+            let _ = writeln!(text, "    {} {key}\n      {first}: {left}\n      {second}: {right}", sample.at);
+        }
+        for wrong in &report.unexpected {
+            let _ = writeln!(text, "  not as expected: {wrong}");
+        }
+    }
+    for note in notes {
+        let _ = writeln!(text, "\nnote: {note}");
+    }
+    let _ = writeln!(text, "\n{}", if passed { "equal, or as expected" } else { "the outputs differ" });
+    text
+}

@@ -1,0 +1,111 @@
+//! `retire`: a version stops, and everything it owned goes: outputs, group or writer, state, and last of all its entry.
+//!
+//! The order can be broken off anywhere and gone on with. First the registry says that it is being retired: from then on it never starts
+//! again, and nobody promotes it. What is gone already is let alone. The entry goes last, so that asking again knows what to do.
+
+use std::fs;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::time::Duration;
+
+use clap::ArgMatches;
+
+use super::{Job, standing};
+use crate::cli::options::{flag, id};
+use crate::cli::{JobMain, terminal};
+use crate::control::ask;
+use crate::registry::{self, Entry, State};
+use crate::run::hold::is_held;
+use crate::{Exit, Fault, clock};
+
+/// How long a job may take to stop.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
+    let job = Job::of(main, matches)?;
+    let number: u32 = *matches.get_one(id::VERSION).expect("clap asks for it");
+    let entry = job.entry()?;
+    let who = format!("version {number} of job {}", entry.job);
+    if entry.retired.contains(&number) {
+        terminal::print(&format!("{who} was retired before; nothing is left of it\n"))?;
+        return Ok(Exit::Finished);
+    }
+    let known = entry.version(number)?.clone();
+    entry.retire(number)?;
+    let env = job.at(number);
+    let here = known.home == standing::home(&env);
+    if !here && known.standing.state != State::Finished && known.standing.state != State::Stopped {
+        return Err(Fault::new(
+            Exit::Refused,
+            format!("{who} keeps its state in {} and may run there; stop it, or retire it there", known.home),
+        ));
+    }
+    let topics: Vec<String> = known.outputs.iter().map(|output| output.at.clone()).collect();
+    let state = if here { env.home().display().to_string() } else { "no state, which is not here".to_owned() };
+    let what = format!("{who}: topics {} in {}, and {state}", topics.join(", "), job.ledger.name());
+    if !flag(matches, id::YES) && !agreed(&what)? {
+        return Err(Fault::new(
+            Exit::Refused,
+            format!("{who} was not retired: nobody said yes; --yes says it beforehand"),
+        ));
+    }
+    registry::change(&*job.ledger, &job.env.job, |entry: &Entry| {
+        if entry.versions.get(&number).is_some_and(|version| version.retiring) || entry.retired.contains(&number) {
+            return Ok(None);
+        }
+        entry.retire(number).map(Some)
+    })?;
+    crate::failpoint::hit("retiring");
+    if here {
+        stop(&job, number)?;
+    }
+    crate::failpoint::hit("retire stopped");
+    job.ledger.delete(&env.identity(), &topics)?;
+    crate::failpoint::hit("retire outputs");
+    if here {
+        match fs::remove_dir_all(env.home()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let text = format!("cannot remove {}; ask again to go on", env.home().display());
+                return Err(Fault::new(Exit::Retry, text).because(error));
+            }
+            _ => {}
+        }
+    }
+    crate::failpoint::hit("retire state");
+    registry::change(&*job.ledger, &job.env.job, |entry: &Entry| {
+        Ok(entry.versions.contains_key(&number).then(|| entry.retired(number)))
+    })?;
+    terminal::print(&format!("retired {what}\n"))?;
+    Ok(Exit::Finished)
+}
+
+/// Asks on a terminal.
+fn agreed(what: &str) -> Result<bool, Fault> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    terminal::say(&format!("this deletes for good {what}\ntype yes to go on:"));
+    let mut answer = String::new();
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| Fault::new(Exit::Retry, "cannot read the answer").because(error))?;
+    Ok(answer.trim() == "yes")
+}
+
+/// Stops the job if it runs, and waits until its lock is free.
+fn stop(job: &Job<'_>, number: u32) -> Result<(), Fault> {
+    let env = job.at(number);
+    let begun = clock::instant();
+    // Asked once: a second time would have it leave without committing.
+    ask(&env.home(), "stop")?;
+    while is_held(&env.home())? {
+        if clock::instant().saturating_duration_since(begun) > PATIENCE {
+            return Err(Fault::new(
+                Exit::Retry,
+                format!("{} was told to stop and still runs; ask again to go on", env.identity()),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}

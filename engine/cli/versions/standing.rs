@@ -1,0 +1,65 @@
+//! How a version stands now: asked of it when it runs on this host, read from its files when it does not, and otherwise what it said last.
+
+use std::collections::BTreeMap;
+
+use super::Job;
+use crate::cli::{progress, stopped};
+use crate::control::ask;
+use crate::ledger::Ledger;
+use crate::registry::{Output, Standing, State, Version};
+use crate::run::start::hostname;
+use crate::{Env, Exit, Fault, Status, clock};
+
+/// Where the state of a version lies, for people and to know whether it is here.
+pub(super) fn home(env: &Env) -> String {
+    let home = env.home();
+    format!("{}:{}", hostname(), std::path::absolute(&home).unwrap_or(home).display())
+}
+
+/// What a status says, with the ends of the outputs as they are behind it.
+pub(super) fn of(status: &Status, ledger: &dyn Ledger, outputs: &[Output]) -> Result<Standing, Fault> {
+    let mut ends = BTreeMap::new();
+    for output in outputs {
+        let kept = ledger.kept(&output.at)?.unwrap_or_default();
+        ends.insert(output.name.clone(), kept.into_iter().map(|kept| kept.end).collect());
+    }
+    let partitions = status.partitions.iter();
+    Ok(Standing {
+        at: clock::wall().micros(),
+        state: match status.state.as_str() {
+            "running" => State::Running,
+            "finished" => State::Finished,
+            _ => State::Stopped,
+        },
+        run: status.run.clone(),
+        epoch: status.epoch,
+        lag: progress::lag(status),
+        reached: status.reached.clone(),
+        ends,
+        positions: partitions.map(|place| (place.source.clone(), place.partition, place.next)).collect(),
+    })
+}
+
+impl Job<'_> {
+    /// How a version stands now.
+    pub(super) fn standing(&self, number: u32, version: &Version) -> Result<Standing, Fault> {
+        let env = self.at(number);
+        if version.home != home(&env) {
+            // It runs elsewhere, or under another directory: its own word is all there is.
+            return Ok(version.standing.clone());
+        }
+        let status = match ask(&env.home(), "status")? {
+            Some(answer) => serde_json::from_value(answer).map_err(|error| {
+                Fault::new(Exit::Usage, format!("{} runs as another release of millpond", env.identity()))
+                    .because(error)
+            })?,
+            None => match stopped::status(self.main, &env, self.matches) {
+                Ok(status) => status,
+                // It never committed anything.
+                Err(_) if version.standing.epoch == 0 => return Ok(version.standing.clone()),
+                Err(fault) => return Err(fault),
+            },
+        };
+        of(&status, &*self.ledger, &version.outputs)
+    }
+}

@@ -1,0 +1,260 @@
+//! Compares the committed outputs of two versions over the same stretch of event time.
+//!
+//! Rows are the same one when they have event time and key in common: of windows, that is window and key. Both sides are sorted
+//! by (event time, key, value) with external merging, in bounded memory, and gone through side by side: equal rows, rows that differ and in
+//! which columns, rows of one side only. Rows of one place that differ are paired in the order of their values.
+//!
+//! Modules: `rows` and `sorted` sort; `columns` looks into values; `expect` says which differences are meant.
+
+mod columns;
+mod expect;
+mod rows;
+mod sorted;
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use millpond_state::Timestamp;
+use serde::Serialize;
+
+pub use columns::{Tolerance, Tolerances};
+pub use expect::Expected;
+
+use crate::Fault;
+use crate::ledger::Ledger;
+use rows::Row;
+use sorted::{Sorted, Sorter};
+
+/// Rows of one place that are looked at column by column; more than so many are counted as rows of one side.
+const PAIRED: usize = 1_024;
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Rows of these event times.
+    pub times: Range<Timestamp>,
+    /// How far numbers may be off.
+    pub tolerances: Tolerances,
+    /// Where rows are written aside.
+    pub scratch: PathBuf,
+    /// Bytes of memory for sorting, both sides together.
+    pub memory: usize,
+    /// Differences to show.
+    pub samples: usize,
+}
+
+/// What became of one output.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutputReport {
+    /// Its name.
+    pub output: String,
+    /// Rows from this event time on were compared.
+    pub since: Timestamp,
+    /// Rows before this event time were compared.
+    pub until: Timestamp,
+    /// Rows of the first version.
+    pub first: u64,
+    /// Rows of the second.
+    pub second: u64,
+    /// Rows that are equal.
+    pub equal: u64,
+    /// Rows that are equal within the tolerances.
+    pub tolerated: u64,
+    /// Rows of the first version that the second has not.
+    pub only_in_first: u64,
+    /// Rows of the second version that the first has not.
+    pub only_in_second: u64,
+    /// Rows that both have, and that differ.
+    pub differing: u64,
+    /// In how many rows each column differs.
+    pub columns: BTreeMap<String, u64>,
+    /// What was not as expected.
+    pub unexpected: Vec<String>,
+    /// Some of the differences, in order.
+    pub samples: Vec<Sample>,
+}
+
+/// One difference.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sample {
+    /// Event time.
+    pub at: String,
+    /// Its key, as text.
+    pub key: Option<String>,
+    /// The first version's value, as text.
+    pub first: Option<String>,
+    /// The second version's value.
+    pub second: Option<String>,
+    /// The columns that differ, when both are there.
+    pub columns: Vec<String>,
+}
+
+impl OutputReport {
+    fn new(output: &str) -> Self {
+        OutputReport {
+            output: output.to_owned(),
+            since: Timestamp::MIN,
+            until: Timestamp::MIN,
+            first: 0,
+            second: 0,
+            equal: 0,
+            tolerated: 0,
+            only_in_first: 0,
+            only_in_second: 0,
+            differing: 0,
+            columns: BTreeMap::new(),
+            unexpected: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Rows that are not equal, even within the tolerances.
+    #[must_use]
+    pub fn differences(&self) -> u64 {
+        self.only_in_first + self.only_in_second + self.differing
+    }
+
+    /// Notes what is not as it was expected.
+    pub fn judge(&mut self, expected: &Expected) {
+        self.unexpected = expected.check(self);
+    }
+}
+
+/// Compares one output: `first` and `second` are what two versions call it.
+///
+/// # Errors
+/// When an output cannot be read, or rows cannot be written aside. Nothing is changed in any case.
+pub fn compare(
+    ledger: &dyn Ledger,
+    output: &str,
+    [first, second]: [&str; 2],
+    settings: &Settings,
+) -> Result<OutputReport, Fault> {
+    let mut report =
+        OutputReport { since: settings.times.start, until: settings.times.end, ..OutputReport::new(output) };
+    let (left, first) = sort(ledger, first, settings)?;
+    let (right, second) = sort(ledger, second, settings)?;
+    (report.first, report.second) = (first, second);
+    Pairing { left, right, settings, report }.run()
+}
+
+fn sort(ledger: &dyn Ledger, output: &str, settings: &Settings) -> Result<(Sorted, u64), Fault> {
+    let mut sorter = Sorter::new(&settings.scratch, (settings.memory / 2).max(1));
+    let mut count = 0;
+    for (partition, kept) in (0..).zip(ledger.kept(output)?.unwrap_or_default()) {
+        let mut reader = ledger.read(output, partition, kept.start)?;
+        let mut pushed = Ok(());
+        let mut more = true;
+        while more && reader.next() < kept.end && pushed.is_ok() {
+            more = reader.read(&mut |record| {
+                if record.offset < kept.end && settings.times.contains(&record.at) && pushed.is_ok() {
+                    count += 1;
+                    pushed = sorter.push(Row { at: record.at, key: record.key, value: record.value });
+                }
+            })?;
+        }
+        pushed?;
+    }
+    Ok((sorter.sorted()?, count))
+}
+
+struct Pairing<'a> {
+    left: Sorted,
+    right: Sorted,
+    settings: &'a Settings,
+    report: OutputReport,
+}
+
+/// A row without its time.
+type Owned = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+impl Pairing<'_> {
+    fn run(mut self) -> Result<OutputReport, Fault> {
+        // Rows of one place that the other side has not got so far.
+        let (mut lefts, mut rights): (Vec<Owned>, Vec<Owned>) = (Vec::new(), Vec::new());
+        let mut place: Option<(Timestamp, Option<Vec<u8>>)> = None;
+        loop {
+            let order = match (self.left.current(), self.right.current()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(left), Some(right)) => left.order(&right),
+            };
+            if order == Ordering::Equal {
+                self.report.equal += 1;
+                self.left.next()?;
+                self.right.next()?;
+                continue;
+            }
+            let row = if order == Ordering::Less { self.left.current() } else { self.right.current() };
+            let row = row.expect("the lesser side has a row");
+            if !place.as_ref().is_some_and(|(at, key)| *at == row.at && key.as_deref() == row.key) {
+                let next = (row.at, row.key.map(<[u8]>::to_owned));
+                let entry = (next.1.clone(), row.value.map(<[u8]>::to_owned));
+                if let Some((at, _)) = place.replace(next) {
+                    self.pair(at, &mut lefts, &mut rights);
+                }
+                if order == Ordering::Less { lefts.push(entry) } else { rights.push(entry) }
+            } else {
+                let entry = (row.key.map(<[u8]>::to_owned), row.value.map(<[u8]>::to_owned));
+                let side = if order == Ordering::Less { &mut lefts } else { &mut rights };
+                if side.len() < PAIRED {
+                    side.push(entry);
+                } else if order == Ordering::Less {
+                    self.report.only_in_first += 1;
+                } else {
+                    self.report.only_in_second += 1;
+                }
+            }
+            if order == Ordering::Less { self.left.next()? } else { self.right.next()? }
+        }
+        if let Some((at, _)) = place {
+            self.pair(at, &mut lefts, &mut rights);
+        }
+        Ok(self.report)
+    }
+
+    /// Rows of one place that no row of the other side equals.
+    fn pair(&mut self, at: Timestamp, lefts: &mut Vec<Owned>, rights: &mut Vec<Owned>) {
+        let count = lefts.len().max(rights.len());
+        let (mut left, mut right) = (lefts.drain(..), rights.drain(..));
+        for _ in 0..count {
+            let (left, right) = (left.next(), right.next());
+            let columns = match (&left, &right) {
+                (Some((_, left)), Some((_, right))) => {
+                    let columns = columns::differing(left.as_deref(), right.as_deref(), &self.settings.tolerances);
+                    if columns.is_empty() {
+                        self.report.tolerated += 1;
+                        continue;
+                    }
+                    self.report.differing += 1;
+                    for column in &columns {
+                        *self.report.columns.entry(column.clone()).or_default() += 1;
+                    }
+                    columns
+                }
+                (Some(_), None) => {
+                    self.report.only_in_first += 1;
+                    Vec::new()
+                }
+                _ => {
+                    self.report.only_in_second += 1;
+                    Vec::new()
+                }
+            };
+            if self.report.samples.len() < self.settings.samples {
+                let text =
+                    |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+                let key = left.as_ref().or(right.as_ref()).and_then(|(key, _)| text(key));
+                let value = |side: &Option<Owned>| side.as_ref().and_then(|(_, value)| text(value));
+                let (first, second) = (value(&left), value(&right));
+                self.report.samples.push(Sample { at: at.to_string(), key, first, second, columns });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

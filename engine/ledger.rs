@@ -1,0 +1,91 @@
+//! What tools need of an outside system that decides commits: a place for the registry of job versions, the committed records of outputs,
+//! and a way to delete what a version owned.
+//!
+//! A [`Ledger`] is made by [`System::ledger`](crate::sink::System::ledger), used by any thread, and never part of a running job's commits.
+//! Names of outputs are those of the system: topics, with the version's ending. Only committed records are ever seen.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use millpond_state::Timestamp;
+
+use crate::Fault;
+
+/// The topic that keeps the registry, and the name by which its writers fence each other.
+pub const REGISTRY: &str = "millpond-registry";
+
+/// Looks at the value of a key, under the fence, and says what is to follow it; `None` leaves it as it is.
+pub type Decide<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>, Fault>;
+
+/// An outside system as tools see it.
+pub trait Ledger: Send + Sync {
+    /// What people call it: `the log in /data/log`.
+    fn name(&self) -> String;
+
+    /// The newest committed value of each key of the registry, taking nothing from anybody. None when there is no registry yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn entries(&self) -> Result<Vec<(String, Vec<u8>)>, Fault>;
+
+    /// Fences every other writer of the registry, reads it to its end, asks `decide`, and appends what it says in one atomic, durable write.
+    /// Whoever was fenced in between decides anew, so `decide` may be called again, with a newer value.
+    ///
+    /// # Errors
+    /// What `decide` says, and then nothing is written; and when the registry cannot be read or written.
+    fn decide(&self, key: &str, decide: Decide<'_>) -> Result<(), Fault>;
+
+    /// The committed offsets that each partition of an output keeps; `None` when there is no such output.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn kept(&self, output: &str) -> Result<Option<Vec<Range<u64>>>, Fault>;
+
+    /// For each partition of an output: the offset of the first kept record whose event time is `time` or later, the end when there is none.
+    /// Empty when there is no such output.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn find(&self, output: &str, time: Timestamp) -> Result<Vec<u64>, Fault>;
+
+    /// Reads an output's partition from an offset.
+    ///
+    /// # Errors
+    /// When there is no such output, or it does not keep that offset.
+    fn read(&self, output: &str, partition: u32, from: u64) -> Result<Box<dyn Committed>, Fault>;
+
+    /// Waits until something may have been committed here, at most this long.
+    fn wait(&self, most: Duration);
+
+    /// Deletes outputs that `owner` (`job@version`) wrote, and whatever else of its own the system keeps: its group, its writer. What is
+    /// gone already, or is another owner's, is let alone. The owner must not run.
+    ///
+    /// # Errors
+    /// When something cannot be deleted; asked again, it goes on from there.
+    fn delete(&self, owner: &str, outputs: &[String]) -> Result<(), Fault>;
+}
+
+/// Reads the committed records of one partition of an output.
+pub trait Committed: Send {
+    /// Gives `each` record of the next piece; false when nothing more is committed just now.
+    ///
+    /// # Errors
+    /// When it cannot be read, or retention has overtaken the reader.
+    fn read(&mut self, each: &mut dyn FnMut(CommittedRecord<'_>)) -> Result<bool, Fault>;
+
+    /// The offset to go on from.
+    fn next(&self) -> u64;
+}
+
+/// One committed record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedRecord<'a> {
+    /// Its offset.
+    pub offset: u64,
+    /// Event time.
+    pub at: Timestamp,
+    /// Its key.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+}

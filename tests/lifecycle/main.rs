@@ -1,0 +1,14 @@
+//! The life of a job's versions as a person leads it, on the embedded log: replay beside a running version, compare, promote while a
+//! reader follows, go back, promote again, retire; with kill -9 of the tools at every step, and of the jobs.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod job;
+#[path = "../kit/processes.rs"]
+#[expect(dead_code, reason = "other tests use all of it")]
+mod processes;
+mod world;
+
+mod flights;
+mod refusals;
+mod walk;

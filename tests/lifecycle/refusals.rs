@@ -1,0 +1,103 @@
+//! What is asked for and cannot be: each is a clear error, and nothing is changed.
+
+use std::fs;
+
+use millpond::engine::ledger::REGISTRY;
+use millpond::log::Record;
+use millpond::{Exit, Timestamp};
+use serde_json::Value;
+
+use crate::world::World;
+
+/// What was decided, beside how versions stand.
+fn decided(world: &World) -> Option<String> {
+    let said = world.call("versions --json");
+    let mut value: Value = serde_json::from_str(said.out.get(said.out.find('{')?..=said.out.rfind('}')?)?).ok()?;
+    value["serial"].take();
+    value["waiting"].take();
+    for version in value["versions"].as_object_mut()?.values_mut() {
+        version["standing"].take();
+    }
+    Some(value.to_string())
+}
+
+fn told(world: &World, words: &str, exit: Exit, part: &str) {
+    let before = decided(world);
+    let said = world.call(words);
+    assert_eq!(said.code, Some(exit.code().into()), "{words}: {said:?}");
+    assert!(said.err.contains(part) && said.err.contains("help: "), "{words}: {said:?}");
+    assert_eq!(decided(world), before, "{words} changed nothing");
+}
+
+#[test]
+fn a_job_that_nobody_knows_is_told_from_a_version_that_nobody_knows() {
+    let world = World::new(100);
+    told(&world, "versions", Exit::Usage, "is not in the registry");
+    world.well("run --until-end");
+    for words in ["compare 1 7", "promote 7", "retire 7 --yes", "tail page-views --version 7"] {
+        told(&world, words, Exit::Usage, "version 7 of job views is not known");
+    }
+    told(&world, "compare 1 1", Exit::Usage, "with itself");
+    told(&world, "retire 1 --yes", Exit::Refused, "is live");
+    told(&world, "rollback", Exit::Refused, "nothing to go back to");
+    told(&world, "tail nonsense --version 1", Exit::Usage, "writes no output");
+    told(&world, "tail nonsense", Exit::Usage, "writes no output");
+}
+
+#[test]
+fn what_is_behind_or_does_not_overlap_or_has_ended_is_refused() {
+    let world = World::new(60_000);
+    let first = world.start(1);
+    world.caught_up(1);
+    let said = world.call("run --job-version 2 --from 0:15000,1:15000 --until-end");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    told(&world, "promote 2 --uncompared", Exit::Refused, "the line would end");
+    told(&world, "compare 1 2 --until 1970-01-01T00:00:01Z", Exit::Refused, "have no event time in common");
+    told(&world, "compare 1 2 --output nothing", Exit::Usage, "no version writes it");
+    told(&world, "compare 1 2 --expect /nowhere", Exit::Usage, "cannot read what is expected");
+    // A version that has hardly begun.
+    let mut third = world.command("run --job-version 3 --checkpoint-interval 1h").spawn().unwrap();
+    world.when("version 3 is there", |registry| registry["versions"]["3"].is_object());
+    told(&world, "compare 1 3", Exit::Refused, "have no event time in common");
+    third.kill().unwrap();
+    third.wait().unwrap();
+    told(&world, "promote 3 --uncompared", Exit::Refused, "does not run");
+    first.kill();
+    assert_eq!(world.json("versions")["versions"]["1"]["standing"]["state"], "stopped");
+}
+
+#[test]
+fn a_registry_of_a_newer_release_is_let_alone() {
+    let world = World::new(100);
+    world.well("run --until-end");
+    let mut writer = world.log().writer(REGISTRY).unwrap();
+    let claim = writer.claim(REGISTRY).unwrap();
+    let newer = br#"{"format":2,"something":"else"}"#;
+    writer.append(claim, 0, &Record::new(Timestamp::EPOCH, newer).key(b"views")).unwrap();
+    writer.commit(99, b"").unwrap();
+    drop(writer);
+    for words in ["versions", "promote 1", "retire 1 --yes", "run --until-end", "tail page-views"] {
+        let said = world.call(words);
+        assert_eq!(said.code, Some(Exit::NewVersion.code().into()), "{words}: {said:?}");
+        assert!(said.err.contains("a newer release wrote it"), "{said:?}");
+    }
+}
+
+#[test]
+fn two_people_who_promote_at_once_do_not_both_win() {
+    let world = World::new(2_000);
+    for version in 1..=3 {
+        world.well(&format!("run --until-end --job-version {version}"));
+    }
+    world.well("compare 2 3");
+    let expect = world.dir.path().join("expect.json");
+    fs::write(&expect, r#"{"page-views":{"differing":{"least":1}}}"#).unwrap();
+    for version in [2, 3] {
+        world.well(&format!("compare 1 {version} --expect {}", expect.display()));
+    }
+    let both = [2, 3].map(|version| world.command(&format!("promote {version}")).spawn().unwrap());
+    let codes = both.map(|child| child.wait_with_output().unwrap().status.code());
+    let live = world.json("versions")["live"].as_u64().unwrap();
+    let want = if live == 2 { [Some(0), Some(4)] } else { [Some(4), Some(0)] };
+    assert_eq!(codes, want, "version {live} is live");
+}

@@ -1,0 +1,252 @@
+//! A state directory with a log that is fed, and the job's binary on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use millpond::live;
+use millpond::log::{Log, Record, Settings};
+use millpond::{LiveReader, Timestamp};
+use serde_json::Value;
+
+use crate::job::{ARGS, CLICKS, SPAN_SECS, VIEWS, Views, click};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+pub(crate) struct World {
+    pub(crate) dir: tempfile::TempDir,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl World {
+    /// With this many clicks in its log.
+    pub(crate) fn new(clicks: u64) -> World {
+        let world = World { dir: tempfile::tempdir().unwrap() };
+        world.log().create_topic(CLICKS, Settings::partitions(2)).unwrap();
+        append(&world.log(), 0..clicks);
+        world
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        Log::open(self.dir.path().join("log")).unwrap()
+    }
+
+    /// The job's binary with these words.
+    pub(crate) fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let words = format!("{words} --state {}", self.dir.path().display());
+        command.args(["--exact", "job::be_the_job", "--nocapture"]).env(ARGS, words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn call(&self, words: &str) -> Said {
+        said(self.command(words).output().unwrap())
+    }
+
+    /// A call that must end well. What it printed.
+    pub(crate) fn well(&self, words: &str) -> String {
+        let said = self.call(words);
+        assert_eq!(said.code, Some(0), "{words}: {said:?}");
+        said.out
+    }
+
+    /// The same with `--json`.
+    pub(crate) fn json(&self, words: &str) -> Value {
+        let out = self.well(&format!("{words} --json"));
+        serde_json::from_str(&out[out.find('{').unwrap()..=out.rfind('}').unwrap()]).unwrap()
+    }
+
+    /// Starts a version and leaves it running.
+    pub(crate) fn start(&self, version: u32) -> Running {
+        let words = format!("run --job-version {version} --checkpoint-interval 50ms");
+        let mut command = self.command(&words);
+        Running { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() }
+    }
+
+    /// Waits until the registry says so.
+    pub(crate) fn when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let said = self.call("versions --json");
+            if said.code == Some(0) {
+                let out = &said.out;
+                let value = serde_json::from_str(&out[out.find('{').unwrap()..=out.rfind('}').unwrap()]).unwrap();
+                if holds(&value) {
+                    return value;
+                }
+            }
+            assert!(begun.elapsed() < PATIENCE, "never: {what}; {said:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Waits until a version has nothing of account to read.
+    pub(crate) fn caught_up(&self, version: u32) {
+        self.when(&format!("version {version} caught up"), |registry| {
+            let standing = &registry["versions"][version.to_string()]["standing"];
+            standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag < 500)
+        });
+    }
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // What the test harness says of itself stands around it.
+    let out = text(&output.stdout);
+    let out = out.lines().filter(|line| !line.is_empty() && !line.starts_with("running 1 test"));
+    Said { code: output.status.code(), out: out.collect::<Vec<_>>().join("\n"), err: text(&output.stderr) }
+}
+
+/// A version that runs; killed when it is dropped.
+pub(crate) struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// kill -9.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn has_left(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Appends clicks by number.
+fn append(log: &Log, numbers: std::ops::Range<u64>) {
+    let mut writer = log.writer("feeder").unwrap();
+    let claim = writer.claim(CLICKS).unwrap();
+    for number in numbers.clone() {
+        let click = click(number);
+        let value = serde_json::to_vec(&click).unwrap();
+        writer.append(claim, (number % 2) as u32, &Record::new(Timestamp::from_secs(click.at), &value)).unwrap();
+    }
+    writer.commit(numbers.end, b"").unwrap();
+}
+
+/// A load: clicks that go on coming, ten times as fast as their event time.
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    next: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    pub(crate) fn begin(world: &World, from: u64) -> Load {
+        let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(from)));
+        let (log, stopped, at) = (world.log(), Arc::clone(&stop), Arc::clone(&next));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                let from = at.load(Ordering::SeqCst);
+                append(&log, from..from + 25);
+                at.store(from + 25, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Load { stop, next, thread: Some(thread) }
+    }
+
+    /// How many clicks there are now.
+    pub(crate) fn end(mut self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.take().unwrap().join().unwrap();
+        self.next.load(Ordering::SeqCst)
+    }
+}
+
+/// What a version says of the first clicks: views by page and window.
+pub(crate) fn model(version: u32, clicks: u64) -> BTreeMap<(i64, u64), u64> {
+    let mut windows = BTreeMap::new();
+    for click in (0..clicks).map(click).filter(|click| version == 1 || !click.bot) {
+        *windows.entry((click.at - click.at % SPAN_SECS, click.page)).or_default() += 1;
+    }
+    windows
+}
+
+/// A consumer that follows the live line, and is started again from its position now and then.
+pub(crate) struct Follower {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<(u32, Views)>>,
+}
+
+impl Follower {
+    pub(crate) fn begin(world: &World) -> Follower {
+        let log = world.log();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut reader: LiveReader = live(VIEWS).on(&log).unwrap();
+            let mut seen = Vec::new();
+            for round in 0.. {
+                let rows = reader.read(Duration::from_millis(100)).unwrap();
+                let last = rows.is_empty() && stopped.load(Ordering::SeqCst);
+                seen.extend(
+                    rows.iter().map(|row| (row.version, serde_json::from_slice(row.value.as_ref().unwrap()).unwrap())),
+                );
+                if last {
+                    break;
+                }
+                if round % 20 == 19 {
+                    let position = reader.position().to_string();
+                    reader = live(VIEWS).from(position.parse().unwrap()).on(&log).unwrap();
+                }
+            }
+            seen
+        });
+        Follower { stop, thread }
+    }
+
+    pub(crate) fn end(self) -> Vec<(u32, Views)> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Every window of the line was seen once, whole, and as one version says.
+pub(crate) fn check_line(seen: &[(u32, Views)], clicks: u64) {
+    let mut windows: BTreeMap<i64, BTreeMap<u32, BTreeMap<u64, u64>>> = BTreeMap::new();
+    for (version, Views { page, from, views }) in seen {
+        let twice = windows.entry(*from).or_default().entry(*version).or_default().insert(*page, *views);
+        assert_eq!(twice, None, "page {page} of the window from {from} was seen twice");
+    }
+    let models = BTreeMap::from([1, 2].map(|version| (version, model(version, clicks))));
+    let last = *windows.keys().last().unwrap();
+    assert!(last > 100, "the line went on: {last}");
+    for from in (0..=last).step_by(SPAN_SECS as usize) {
+        let versions = windows.get(&from).unwrap_or_else(|| panic!("nothing was seen of the window from {from}"));
+        assert_eq!(versions.len(), 1, "the window from {from} was seen of two versions");
+        let (version, pages) = versions.iter().next().unwrap();
+        let want: BTreeMap<u64, u64> =
+            models[version].range((from, 0)..=(from, u64::MAX)).map(|((_, page), views)| (*page, *views)).collect();
+        assert_eq!(*pages, want, "the window from {from}, of version {version}");
+    }
+    let versions: BTreeSet<u32> = seen.iter().map(|(version, _)| *version).collect();
+    assert_eq!(versions, BTreeSet::from([1, 2]), "the line was of both");
+}
+
+/// Whether a directory is there.
+pub(crate) fn is_there(world: &World, name: &str) -> bool {
+    Path::new(world.dir.path()).join(name).exists()
+}
