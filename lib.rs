@@ -48,6 +48,11 @@ pub use millpond_operators::{Changes, Flow, Job, KeyedStream, Pane, Stream, Test
 pub use millpond_state::{Data, Key, KeyGroup, Position, Timestamp, TimestampError, stable_hash};
 pub use {millpond_engine as engine, millpond_state as state};
 
+/// The code of the page on Kafka, compiled as a doc test.
+#[cfg(all(doctest, feature = "kafka"))]
+#[doc = include_str!("docs/kafka.md")]
+struct KafkaPage;
+
 /// The README's code, compiled and run as a doc test.
 #[cfg(doctest)]
 #[doc = include_str!("README.md")]

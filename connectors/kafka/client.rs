@@ -37,6 +37,14 @@ impl Context {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    fn note(&self, code: RDKafkaErrorCode, reason: &str) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        // That all are down says less than why one is.
+        if trouble.is_none() || code != RDKafkaErrorCode::AllBrokersDown {
+            *trouble = Some((code, reason.to_owned()));
+        }
+    }
+
     /// The first record that the cluster refused since this was asked last: why, and for which topic.
     pub(super) fn refused(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -45,6 +53,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
+        if fac == "FAIL" {
+            // Why a broker cannot be reached: librdkafka logs this, and reports it only where it takes it for grave.
+            self.note(RDKafkaErrorCode::BrokerTransportFailure, text.rsplit("]: ").next().unwrap_or(text));
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::warn!(target: "millpond::kafka", "{fac} {text}");
@@ -63,11 +75,7 @@ impl ClientContext for Context {
         }
         tracing::warn!(target: "millpond::kafka", "{error}: {reason}");
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        // That all are down says less than why one is.
-        if trouble.is_none() || code != RDKafkaErrorCode::AllBrokersDown {
-            *trouble = Some((code, reason.to_owned()));
-        }
+        self.note(code, reason);
     }
 }
 

@@ -212,3 +212,19 @@ impl<'a> Asking<'a> {
 fn code(error: &KafkaError) -> Code {
     error.rdkafka_error_code().unwrap_or(Code::Unknown)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Kafka;
+
+    #[test]
+    fn a_cluster_that_gives_no_answer_is_told_with_what_was_wrong_last() {
+        let consumer = Rc::new(Kafka::brokers("127.0.0.1:1").consumer(1, true).unwrap());
+        let asking = Asking { patience: Duration::from_secs(1), ..Asking::new(consumer, "127.0.0.1:1", "t") };
+        let fault = asking.describe().unwrap_err();
+        assert_eq!(fault.exit(), Exit::Retry);
+        let text = fault.to_string();
+        assert!(text.contains("127.0.0.1:1 gave no answer for") && text.contains("Connection refused"), "{text}");
+    }
+}

@@ -53,6 +53,7 @@ use millpond_engine::Fault;
 use millpond_engine::sink::System;
 use millpond_state::Data;
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use crate::Format;
 use crate::format::{AnyFormat, Values};
@@ -168,6 +169,8 @@ impl Kafka {
             config.set(*name, *value);
         }
         config.set("bootstrap.servers", &self.brokers);
+        // So that it says why a broker cannot be reached; what is shown of it, `RUST_LOG` says.
+        config.set_log_level(RDKafkaLogLevel::Info);
         Ok(config)
     }
 }

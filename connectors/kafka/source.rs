@@ -133,7 +133,6 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
             context,
             reports,
             waker,
-            looked: Instant::now(),
             keep: Keep::No,
             unpack: self.unpack.clone(),
             of: PhantomData,
@@ -153,8 +152,6 @@ pub struct KafkaReader<T, U> {
     /// Whether the client has something to report.
     reports: Arc<AtomicBool>,
     waker: Waker,
-    /// When the log's own ends were looked at last.
-    looked: Instant,
     keep: Keep,
     unpack: U,
     of: PhantomData<fn() -> T>,
@@ -181,8 +178,10 @@ struct Slot {
     end: u64,
     /// Nothing more can be read just now.
     at_end: bool,
-    /// Where the log itself ends.
+    /// Where the log itself ends; 0 before that is known.
     log_end: u64,
+    /// When that was looked at last.
+    looked: Instant,
 }
 
 impl<T, U> KafkaReader<T, U> {
@@ -194,7 +193,15 @@ impl<T, U> KafkaReader<T, U> {
             Fault::new(Exit::Retry, format!("topic {topic} partition {partition} on {brokers} cannot be read"))
                 .because(error)
         })?;
-        self.slots.push(Slot { partition, queue, next, end: end.unwrap_or(u64::MAX), at_end: false, log_end: 0 });
+        self.slots.push(Slot {
+            partition,
+            queue,
+            next,
+            end: end.unwrap_or(u64::MAX),
+            at_end: false,
+            log_end: 0,
+            looked: Instant::now(),
+        });
         Ok(())
     }
 
@@ -239,7 +246,7 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
             self.listen()?;
         }
         let (unpack, keep, place) = (&self.unpack, self.keep, &self.place);
-        let Slot { partition, queue, next, end, at_end, log_end } = &mut self.slots[slot];
+        let Slot { partition, queue, next, end, at_end, log_end, looked } = &mut self.slots[slot];
         if *next >= *end {
             return Ok(Read::Finished);
         }
@@ -276,9 +283,9 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
         if let Some(fault) = fault {
             return Err(fault);
         }
-        if shown > 0 || *at_end && self.looked.elapsed() >= LOOK {
+        if shown > 0 || *at_end && looked.elapsed() >= LOOK {
             *log_end = queue.high_watermark().unwrap_or(0);
-            self.looked = Instant::now();
+            *looked = Instant::now();
         }
         if ended || *next >= *end {
             *next = (*next).max(*end);
@@ -321,7 +328,7 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
 
     fn end(&mut self, slot: usize) -> Option<u64> {
         let Slot { next, at_end, log_end, .. } = self.slots[slot];
-        Some(if at_end { next } else { log_end.max(next) })
+        (at_end || log_end > 0).then(|| if at_end { next } else { log_end.max(next) })
     }
 
     fn log_end(&mut self, slot: usize) -> Option<u64> {

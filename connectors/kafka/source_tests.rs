@@ -10,10 +10,11 @@ use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::Kafka;
 use crate::trial::{self, Taken};
-use crate::{Json, Message, Raw};
+use crate::{Json, Kept, Message, Raw};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -162,6 +163,38 @@ fn whole_messages_have_keys_and_headers() {
         timestamp: Timestamp::from_millis((n as i64 + 1) * 10),
     };
     assert_eq!(trial::read_all(&mut reader, 0, 10).values(), (0..3).map(expected).collect::<Vec<_>>());
+}
+
+#[test]
+fn kept_values_have_every_byte() {
+    let (cluster, kafka) = cluster(1);
+    write(&cluster, 1, 0..3);
+    let source = kafka.read::<u64>("t", Json).kept();
+    let mut reader = source.open(&trial::env(), &[assigned(0, 0, Some(3))], trial::waker()).unwrap();
+    let kept: Vec<Kept<u64>> = trial::read_all(&mut reader, 0, 10).values();
+    for (kept, n) in kept.iter().zip(0_u64..) {
+        assert_eq!((**kept, kept.key(), kept.bytes()), (n, Some(&b"key"[..]), n.to_string().as_bytes()));
+        assert_eq!(kept.headers().collect::<Vec<_>>(), [("h", &b"1"[..]), ("h", b"2")]);
+        assert_eq!(kept.timestamp().millis(), (n as i64 + 1) * 10);
+    }
+    assert_eq!(kept.len(), 3);
+}
+
+#[test]
+fn what_passes_is_asked_again_and_what_does_not_is_told() {
+    let (cluster, kafka) = cluster(1);
+    write(&cluster, 1, 0..10);
+    let errors = |of, error, times| cluster.request_errors(of, &vec![error; times]);
+    errors(RDKafkaApiKey::ListOffsets, RDKafkaRespErr::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, 2);
+    errors(RDKafkaApiKey::Fetch, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, 2);
+    let source = kafka.read::<u64>("t", Json);
+    assert_eq!(source.connect(&trial::env(), &From::Latest).unwrap()[0].start, 10);
+    let mut reader = source.open(&trial::env(), &[assigned(0, 0, None)], trial::waker()).unwrap();
+    assert_eq!(trial::read_until(&mut reader, 0, 100, Read::AtEnd).offsets(), (0..10).collect::<Vec<_>>());
+    cluster.topic_error("t", RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED).unwrap();
+    let denied = source.connect(&trial::env(), &From::Earliest).unwrap_err();
+    assert_eq!(denied.exit(), Exit::Usage);
+    assert!(denied.to_string().contains("refuses the description of t"), "{denied}");
 }
 
 #[test]

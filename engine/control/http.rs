@@ -97,6 +97,9 @@ fn gauges(status: &Status) -> Metrics {
         let idle = i64::from(partition.standing == "idle");
         set("millpond_partition_idle", "1 while it is silent and follows the others", &labels, idle);
         let holds = i64::from(partition.holds_watermark);
+        let open = whole(partition.in_open_transactions);
+        let help = "offsets that cannot be read before somebody's transaction ends";
+        set("millpond_partition_open_transaction_offsets", help, &labels, open);
         set("millpond_partition_holds_watermark", "1 for the one that holds the job's watermark", &labels, holds);
     }
     if let Some(lag) = lag {
@@ -159,6 +162,7 @@ mod tests {
             "millpond_partition_lag_records{source=\"a\\\"b\",partition=\"0\"} 7",
             "millpond_partition_watermark_seconds{source=\"a\\\"b\",partition=\"0\"} 60",
             "millpond_partition_idle{source=\"a\\\"b\",partition=\"1\"} 1",
+            "millpond_partition_open_transaction_offsets{source=\"a\\\"b\",partition=\"1\"} 0",
             "millpond_lag_records 7",
             "millpond_last_commit_seconds -1",
         ] {

@@ -31,7 +31,7 @@ use crate::{Exit, Fault};
 /// What is counted, where partitions are taken over.
 pub(crate) fn counter(metrics: &Metrics, source: &str) -> Counter {
     let help =
-        "partitions that were added after the first start; what was late in them depended on when they were found";
+        "partitions that were added while this run went on; what of them is late depends on when they were found";
     metrics.counter("millpond_added_partitions_total", help, &[("source", source)])
 }
 

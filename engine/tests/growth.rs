@@ -18,6 +18,8 @@ struct World(Arc<Mutex<Topic>>);
 #[derive(Default)]
 struct Topic {
     print: String,
+    /// Offsets behind each partition's end that belong to an open transaction.
+    open: u64,
     parts: Vec<Vec<i64>>,
     wakers: Vec<Waker>,
 }
@@ -98,6 +100,10 @@ impl Reader<i64> for WorldReader {
     }
     fn end(&mut self, slot: usize) -> Option<u64> {
         Some(self.world.0.lock().unwrap().parts[self.slots[slot].0].len() as u64)
+    }
+    fn log_end(&mut self, slot: usize) -> Option<u64> {
+        let end = self.end(slot)?;
+        Some(end + self.world.0.lock().unwrap().open)
     }
 }
 
@@ -219,6 +225,26 @@ fn each_record_of_an_added_partition_counts_once_whenever_it_was_added() {
         // Nobody had promised the end of time: no record is late for that.
         assert!(out.0.lock().unwrap().iter().all(|(_, seen)| *seen < Timestamp::LAST.micros()));
     }
+}
+
+#[test]
+fn what_waits_for_a_transaction_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let (world, out) = (World::default(), Seen::default());
+    world.add((0..100).collect());
+    world.0.lock().unwrap().open = 7;
+    let running = start(dir.path(), 1, &job(&world, &out));
+    let stands = |standing: &str, open| {
+        let status = running.status();
+        status.partitions[0].standing == standing && status.partitions[0].in_open_transactions == open
+    };
+    until("the wait", || stands("waits for a transaction", 7));
+    assert_eq!(running.status().partitions[0].lag, Some(0), "nothing of it can be read");
+    world.0.lock().unwrap().open = 0;
+    world.append(0, 100..107);
+    until("the end of it", || stands("at end", 0) && out.sorted() == world.expected());
+    running.stop();
+    running.join().unwrap();
 }
 
 #[test]
