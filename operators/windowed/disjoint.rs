@@ -94,7 +94,8 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Disjoint<K, T, A> {
         while let Some(first) = rows.as_slice().first() {
             if !self.window.contains(first.at) && !self.turn_to(first.at) {
                 cx.unassigned();
-                (rows.next(), positions.next());
+                rows.next();
+                positions.next();
                 continue;
             }
             let Disjoint { window, closes, limits, aggregate, panes, .. } = self;
