@@ -8,8 +8,11 @@
 //! producer fences, reads the record, and learns whether it is this commit's, its parent's, or another run's.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millpond_engine::Lines as _;
+use millpond_engine::ledger::Ledger;
 use millpond_engine::sink::{Begin, Commit, Decider, Mirrored, Opened, Outgoing, Outlet, Patience, System};
 use millpond_engine::{Delivery, Env, Exit, Fault};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -46,6 +49,10 @@ impl System for KafkaSystem {
 
     fn peek(&self, env: &Env, outlets: &[Outlet]) -> Result<Option<String>, Fault> {
         KafkaDecider::new(&self.kafka, env, outlets).look()
+    }
+
+    fn ledger(&self) -> Option<Arc<dyn Ledger>> {
+        Some(self.kafka.ledger())
     }
 }
 

@@ -72,7 +72,8 @@ fn leaf(job: &JobMain, name: &'static str, about: &'static str, args: Vec<Arg>) 
         }
     }
     let all = (job.augment)(ours.next_help_heading(format!("Options of {}", job.name)));
-    Ok(all.mut_args(from_environment))
+    // What the job's options say of themselves is not what the command does.
+    Ok(all.about(about).long_about(None).mut_args(from_environment))
 }
 
 /// Whatever can be given as an option can be given as `MILLPOND_<NAME>` too.

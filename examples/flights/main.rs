@@ -9,16 +9,17 @@
 
 mod feed;
 mod flight;
+mod place;
 mod results;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use millpond::log::Log;
-use millpond::{Flow, Job, Json, Pane, Stream, Tumbling, Untimed};
+use millpond::{Fault, Flow, Job, Json, KafkaOptions, Pane, Stream, TopicSink, Topics, Tumbling, Untimed};
 
 use flight::{Flight, Hour, Late};
+use place::{At, Place};
 
 /// The departures that come with the example: January 2013.
 const DEPARTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/flights/departures.csv.gz");
@@ -38,6 +39,11 @@ struct Options {
     /// Write the results here when the run ends, as JSON lines
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What the names of all topics begin with
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    topic_prefix: String,
+    #[command(flatten)]
+    kafka: KafkaOptions,
 }
 
 fn main() -> ExitCode {
@@ -45,8 +51,10 @@ fn main() -> ExitCode {
         .about("Departures per airport and hour of scheduled departure, from a real month of flights")
         .without_arguments(["run", "--until-end", "--checkpoint-interval", "200ms"])
         .options::<Options>()
-        .before(|env, options| feed::feed(&env.state.join("log"), &options.departures))
-        .after(|env, options, ended| results::show(env, options.out.as_deref(), ended))
+        .before(|env, options| feed::feed(&Place::new(&env.state, options)?, &options.departures))
+        .after(|env, options, ended| {
+            results::show(&Place::new(&env.state, options)?, env, options.out.as_deref(), ended)
+        })
         .main(draw)
 }
 
@@ -54,14 +62,37 @@ fn minutes(count: u64) -> Duration {
     Duration::from_secs(count.saturating_mul(60))
 }
 
-fn draw(flow: &Flow<'_>, options: &Options) {
-    let log = Log::at(flow.state_dir().join("log"));
+fn draw(flow: &Flow<'_>, options: &Options) -> Result<(), Fault> {
+    let place = Place::new(&flow.state_dir(), options)?;
+    match &place.at {
+        At::Log(log) => {
+            let departures = log.read::<Flight>(&place.departures(), Json);
+            let (hours, late) = (log.write(&place.hours(), Json), log.write(&place.late(), Json));
+            wire(flow, options, departures, hours, late);
+        }
+        At::Kafka(kafka) => {
+            let departures = kafka.read::<Flight>(&place.departures(), Json);
+            let (hours, late) = (kafka.write(&place.hours(), Json), kafka.write(&place.late(), Json));
+            wire(flow, options, departures, hours, late);
+        }
+    }
+    Ok(())
+}
+
+/// The same job, wherever its topics lie.
+fn wire<L: Topics>(
+    flow: &Flow<'_>,
+    options: &Options,
+    departures: impl Untimed<Item = Flight>,
+    hours: TopicSink<L, Json>,
+    late: TopicSink<L, Json>,
+) {
     // Version 2 counts a flight in the hour in which it left; a cancelled one stays in the hour in which it should have.
     let at = if flow.version() == 1 { Flight::at } else { Flight::left_at };
-    let departures = log.read::<Flight>(feed::TOPIC, Json).event_time(at).out_of_order(minutes(options.bound_min));
-    let (hours, late) = by_hour(flow.source("departures", departures), options);
-    hours.sink("hours", log.write(results::HOURS, Json).key(|hour: &Hour| hour.origin.clone()));
-    late.sink("late", log.write(results::LATE, Json).key(|late: &Late| late.origin.clone()));
+    let departures = departures.event_time(at).out_of_order(minutes(options.bound_min));
+    let (results, late_flights) = by_hour(flow.source("departures", departures), options);
+    results.sink("hours", hours.key(|hour: &Hour| hour.origin.clone()));
+    late_flights.sink("late", late.key(|late: &Late| late.origin.clone()));
 }
 
 /// Final results per airport and hour, and the flights that came too late for theirs.
@@ -120,7 +151,14 @@ mod tests {
 
     #[test]
     fn an_hour_is_final_after_its_lateness_and_cancelled_flights_have_no_delay() {
-        let options = Options { departures: PathBuf::new(), bound_min: 0, lateness_min: 120, out: None };
+        let options = Options {
+            departures: PathBuf::new(),
+            bound_min: 0,
+            lateness_min: 120,
+            out: None,
+            topic_prefix: String::new(),
+            kafka: KafkaOptions::default(),
+        };
         let mut test = Job::test(move |flights| {
             let (hours, late) = by_hour(flights, &options);
             late.sink("late", millpond::null());

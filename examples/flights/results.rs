@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use millpond::log::{Log, Start};
+use millpond::engine::ledger::Ledger;
 use millpond::{Ended, Env, Exit, Fault};
 
 use crate::flight::Hour;
+use crate::place::Place;
 
 /// The topic of results.
 pub(crate) const HOURS: &str = "departures-per-hour";
@@ -15,17 +16,17 @@ pub(crate) const HOURS: &str = "departures-per-hour";
 pub(crate) const LATE: &str = "late-departures";
 
 /// Writes the committed topics to `out`, when asked to, and tells what there is.
-pub(crate) fn show(env: &Env, out: Option<&Path>, ended: &Ended) -> Result<(), Fault> {
-    let log = Log::at(env.state.join("log"));
-    let (hours, late) = (env.output(HOURS), env.output(LATE));
+pub(crate) fn show(place: &Place, env: &Env, out: Option<&Path>, ended: &Ended) -> Result<(), Fault> {
+    let ledger = place.ledger();
+    let (hours, late) = (env.output(&place.hours()), env.output(&place.late()));
     if let Some(out) = out {
         fs::create_dir_all(out).map_err(|error| unwritable(out, &error))?;
         for (topic, name) in [(&hours, HOURS), (&late, LATE)] {
-            write_aside(&log, topic, &out.join(format!("{name}.jsonl")))?;
+            write_aside(&*ledger, topic, &out.join(format!("{name}.jsonl")))?;
         }
     }
     let (mut rows, mut busiest) = (0u64, None::<Hour>);
-    each_value(&log, &hours, |value| {
+    each_value(&*ledger, &hours, |value| {
         rows += 1;
         if let Ok(hour) = serde_json::from_slice::<Hour>(value)
             && busiest.as_ref().is_none_or(|busiest| busiest.departures < hour.departures)
@@ -35,11 +36,10 @@ pub(crate) fn show(env: &Env, out: Option<&Path>, ended: &Ended) -> Result<(), F
         Ok(())
     })?;
     let mut late_rows = 0u64;
-    each_value(&log, &late, |_| {
+    each_value(&*ledger, &late, |_| {
         late_rows += 1;
         Ok(())
     })?;
-    let state = env.state.display();
     match (ended.before, ended.finished) {
         (true, _) => println!("\nThis month was finished before; nothing was done again."),
         (false, true) => println!("\nThe month is complete, and every hour is final."),
@@ -52,19 +52,16 @@ pub(crate) fn show(env: &Env, out: Option<&Path>, ended: &Ended) -> Result<(), F
     if let Some(out) = out {
         println!("  written to {0}/{HOURS}.jsonl and {0}/{LATE}.jsonl", out.display());
     }
-    println!("Try next (with --state {state}):");
-    println!("  cargo run --release --example log -- --log {state}/log read {hours} | head   # read its output");
-    println!("  cargo run --release --example flights -- plan                                # look at its plan");
-    println!("  rm -r {state}; start it again and kill -9 it on the way; start it once more: the same results");
+    place.try_next(&env.state, &hours);
     Ok(())
 }
 
 /// Writes a topic's committed values to `path`, a line each: aside first, then renamed, so that the file is whole or not there.
-fn write_aside(log: &Log, topic: &str, path: &Path) -> Result<(), Fault> {
+fn write_aside(ledger: &dyn Ledger, topic: &str, path: &Path) -> Result<(), Fault> {
     let aside = path.with_extension("jsonl.new");
     let file = fs::File::create(&aside).map_err(|error| unwritable(&aside, &error))?;
     let mut lines = BufWriter::new(file);
-    each_value(log, topic, |value| {
+    each_value(ledger, topic, |value| {
         lines.write_all(value).and_then(|()| lines.write_all(b"\n")).map_err(|error| unwritable(&aside, &error))
     })?;
     let file = lines.into_inner().map_err(|error| unwritable(&aside, error.error()))?;
@@ -72,17 +69,18 @@ fn write_aside(log: &Log, topic: &str, path: &Path) -> Result<(), Fault> {
 }
 
 /// Calls `each` with every committed value of a topic, partition by partition. A topic that was never created has none.
-fn each_value(log: &Log, topic: &str, mut each: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
-    let partitions = match log.topic(topic) {
-        Ok(found) => found.settings.partition_count(),
-        Err(millpond::log::LogError::NoSuchTopic { .. }) => 0,
-        Err(error) => return Err(error.into()),
-    };
-    for partition in 0..partitions {
-        let mut reader = log.reader(topic, partition, Start::Earliest)?;
-        while let Some(block) = reader.read_block(1 << 20)? {
-            block.records().filter_map(|record| record.value).try_for_each(&mut each)?;
-        }
+fn each_value(ledger: &dyn Ledger, topic: &str, mut each: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+    for (kept, partition) in ledger.kept(topic)?.unwrap_or_default().into_iter().zip(0..) {
+        let mut reader = ledger.read(topic, partition, kept.start)?;
+        let mut taken = Ok(());
+        while taken.is_ok()
+            && reader.read(&mut |record| {
+                if let (Ok(()), Some(value)) = (&taken, record.value) {
+                    taken = each(value);
+                }
+            })?
+        {}
+        taken?;
     }
     Ok(())
 }
