@@ -25,7 +25,7 @@ say "Version 2 from the beginning of the log, beside version 1: its own state, i
 run replay 2 --until-end
 
 say "What is different? A flight that was delayed counts in a later hour. The exit code is 2: nobody said that this is meant."
-run compare 1 2 --output departures-per-hour --samples 3 || true
+run compare 1 2 --only departures-per-hour --samples 3 || true
 
 say "It is not promoted like that."
 run promote 2 || true
@@ -36,7 +36,7 @@ cat > "$state/expect.json" <<'JSON'
   "columns": ["departures", "total_delay_min", "max_delay_min"] } }
 JSON
 cat "$state/expect.json"
-run compare 1 2 --output departures-per-hour --samples 0 --expect "$state/expect.json"
+run compare 1 2 --only departures-per-hour --samples 0 --expect "$state/expect.json"
 
 say "Promoted. Readers take rows before the switch from version 1, and from then on from version 2. Look at \"the live line\"."
 run promote 2 --dry-run

@@ -32,7 +32,7 @@ pub(super) fn compare() -> Vec<Arg> {
         number(id::FIRST, "A", "The version that is known to be right"),
         number(id::VERSION, "B", "The version that is looked at"),
         json(),
-        option(id::OUTPUT, "NAME", "Only this output; may be given several times").action(ArgAction::Append),
+        option(id::ONLY, "OUTPUT", "Only this output; may be given several times").action(ArgAction::Append),
         option(id::TOLERANCE, "COLUMN=MOST", "How far numbers of a column may be off: total=0.01, share=1%, *=0.5")
             .action(ArgAction::Append)
             .value_parser(tolerance),

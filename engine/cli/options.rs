@@ -156,6 +156,7 @@ pub(super) mod id {
     pub(crate) const FIRST: &str = "millpond.first";
     pub(crate) const OF_VERSION: &str = "millpond.version";
     pub(crate) const LIVE: &str = "millpond.live";
+    pub(crate) const ONLY: &str = "millpond.only";
     pub(crate) const OUTPUT: &str = "millpond.output";
     pub(crate) const FOLLOW: &str = "millpond.follow";
     pub(crate) const YES: &str = "millpond.yes";

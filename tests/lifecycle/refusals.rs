@@ -53,7 +53,7 @@ fn what_is_behind_or_does_not_overlap_or_has_ended_is_refused() {
     assert_eq!(said.code, Some(0), "{said:?}");
     told(&world, "promote 2 --uncompared", Exit::Refused, "the line would end");
     told(&world, "compare 1 2 --until 1970-01-01T00:00:01Z", Exit::Refused, "have no event time in common");
-    told(&world, "compare 1 2 --output nothing", Exit::Usage, "no version writes it");
+    told(&world, "compare 1 2 --only nothing", Exit::Usage, "no version writes it");
     told(&world, "compare 1 2 --expect /nowhere", Exit::Usage, "cannot read what is expected");
     // A version that has hardly begun.
     let mut third = world.command("run --job-version 3 --checkpoint-interval 1h").spawn().unwrap();

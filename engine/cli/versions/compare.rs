@@ -114,7 +114,7 @@ fn stretches(
     matches: &ArgMatches,
     expected: &Expected,
 ) -> Result<(Vec<Stretch>, Vec<String>), Fault> {
-    let asked: Vec<&String> = matches.get_many(id::OUTPUT).into_iter().flatten().collect();
+    let asked: Vec<&String> = matches.get_many(id::ONLY).into_iter().flatten().collect();
     let time = |id: &str| matches.get_one::<Timestamp>(id).copied();
     let (mut found, mut notes) = (Vec::new(), Vec::new());
     let [first, second] = sides;
