@@ -270,9 +270,11 @@ fn an_input_that_is_gone_or_made_again_stops_the_job_while_it_runs() {
         let dir = tempfile::tempdir().unwrap();
         let (world, out) = (World::default(), Seen::default());
         world.add((0..100).collect());
+        "one".clone_into(&mut world.0.lock().unwrap().print);
         let running = start(dir.path(), 2, &job(&world, &out));
         until("all", || out.sorted() == world.expected());
         print.clone_into(&mut world.0.lock().unwrap().print);
+        until("the end", || running.ended());
         let fault = running.join().unwrap_err();
         assert_eq!(fault.exit(), Exit::Restore);
         assert!(fault.to_string().contains(text), "{fault}");
