@@ -13,7 +13,7 @@ pub struct Delta {
     pub sections: Vec<Section>,
 }
 
-/// One operator's changes: a flat buffer, and where each entry lies in it.
+/// One operator's changes: flat buffers, and where each entry lies in them.
 ///
 /// ```
 /// use millpond_state::{KeyGroup, Section};
@@ -26,9 +26,18 @@ pub struct Delta {
 #[derive(Debug, Default)]
 pub struct Section {
     uid: String,
+    /// Several, since one that grows is copied whole each time: ten milliseconds where a million entries were written.
+    blocks: Vec<Block>,
+    dropped: Vec<Vec<u8>>,
+}
+
+/// So many bytes, and a last entry, go into a block.
+const BLOCK: usize = 256 << 10;
+
+#[derive(Debug, Default)]
+struct Block {
     bytes: Vec<u8>,
     entries: Vec<Place>,
-    dropped: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,21 +75,32 @@ impl Section {
         &self.uid
     }
 
-    /// Writes one entry: both closures append to the section's buffer.
+    /// The block to be written on.
+    #[inline]
+    fn block(&mut self) -> &mut Block {
+        if self.blocks.last().is_none_or(|block| block.bytes.len() >= BLOCK) {
+            self.blocks.push(Block::default());
+        }
+        self.blocks.last_mut().expect("made just above where there was none")
+    }
+
+    /// Writes one entry: both closures append to one of the section's buffers.
     pub fn put(&mut self, group: KeyGroup, key: impl FnOnce(&mut Vec<u8>), value: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        key(&mut self.bytes);
-        let key_end = self.bytes.len();
-        value(&mut self.bytes);
-        let value = length(self.bytes.len() - key_end);
-        self.entries.push(Place { start, key: length(key_end - start), value, group });
+        let Block { bytes, entries } = self.block();
+        let start = bytes.len();
+        key(bytes);
+        let key_end = bytes.len();
+        value(bytes);
+        let value = length(bytes.len() - key_end);
+        entries.push(Place { start, key: length(key_end - start), value, group });
     }
 
     /// Deletes one entry.
     pub fn delete(&mut self, group: KeyGroup, key: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.bytes.len();
-        key(&mut self.bytes);
-        self.entries.push(Place { start, key: length(self.bytes.len() - start), value: DELETED, group });
+        let Block { bytes, entries } = self.block();
+        let start = bytes.len();
+        key(bytes);
+        entries.push(Place { start, key: length(bytes.len() - start), value: DELETED, group });
     }
 
     /// Deletes every older entry whose key begins with `prefix`, in all key groups the section's worker owns.
@@ -95,26 +115,56 @@ impl Section {
 
     /// The entries in the order in which they were written; of two with one key the later counts.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries.iter().map(|place| {
-            let key_end = place.start + place.key as usize;
-            let value = (place.value != DELETED).then(|| &self.bytes[key_end..key_end + place.value as usize]);
-            Entry { group: place.group, key: &self.bytes[place.start..key_end], value }
+        self.blocks.iter().flat_map(|Block { bytes, entries }| {
+            entries.iter().map(|place| {
+                let key_end = place.start + place.key as usize;
+                let value = (place.value != DELETED).then(|| &bytes[key_end..key_end + place.value as usize]);
+                Entry { group: place.group, key: &bytes[place.start..key_end], value }
+            })
         })
     }
 
     /// Whether there is nothing to persist.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.dropped.is_empty()
+        self.blocks.is_empty() && self.dropped.is_empty()
     }
 
     /// Bytes of keys and values.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
-        self.bytes.len()
+        self.blocks.iter().map(|block| block.bytes.len()).sum()
     }
 }
 
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).ok().filter(|&n| n != DELETED).expect("a key or value encodes to less than 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_in_order_over_many_blocks_and_large_ones_stay_whole() {
+        let mut section = Section::new("blocks");
+        let sizes = [1, 100, BLOCK - 1, BLOCK * 3, 0, 5, BLOCK];
+        for (n, size) in (0u8..).zip(sizes.iter().cycle().copied().take(40)) {
+            let put = |bytes: &mut Vec<u8>| bytes.extend(std::iter::repeat_n(n, size));
+            if n % 3 == 0 {
+                section.delete(KeyGroup::new(n.into()), put);
+            } else {
+                section.put(KeyGroup::new(n.into()), put, |value| value.push(n));
+            }
+        }
+        assert!(section.blocks.len() > 10);
+        let mut bytes = 0;
+        for (n, (entry, size)) in (0u8..).zip(section.entries().zip(sizes.iter().cycle().copied())) {
+            assert_eq!((entry.group.index(), entry.key.len()), (n.into(), size));
+            assert!(entry.key.iter().all(|byte| *byte == n));
+            assert_eq!(entry.value, (n % 3 != 0).then_some(&[n][..]));
+            bytes += size + entry.value.map_or(0, <[u8]>::len);
+        }
+        assert_eq!((section.entries().count(), section.len_bytes()), (40, bytes));
+    }
 }

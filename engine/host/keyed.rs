@@ -44,8 +44,8 @@ const CATCH_UP: usize = 16_384;
 /// How many emptied shipments wait to be filled again.
 const SPARE: usize = 16;
 
-/// Emptied shipments of this worker's two halves. Memory that was just read is still near: filling fresh memory each time cost a fifth of
-/// a tumbling count, most of it in the halves' own loops.
+/// Emptied shipments of this worker's two halves. Memory that was just read is still near, and goes back to nobody: filling fresh memory
+/// each time cost a small program with the same steps up to a fifth.
 type Spare<K, V> = Rc<RefCell<Vec<Shipment<K, V>>>>;
 
 /// A drawn keyed operator.
