@@ -1,121 +1,150 @@
 //! A cluster as tools see it: the registry of job versions in a compacted topic, committed outputs, and deleting what a version owned.
 //!
-//! The registry's writers share one transactional id: who initialises it ends the one before, reads to the end, decides, and appends in a
-//! transaction. An answer that is lost is no harm: whoever asks decides again, and sees what was decided.
+//! The registry's writers are one transactional id. Whoever initialises it last has ended every other one's transaction: that is the fence.
+//! Who was fenced reads and decides anew, in sight of what the other one wrote.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_executor::block_on;
-use millpond_engine::ledger::{Committed, CommittedRecord, Decide, Ledger, REGISTRY};
-use millpond_engine::sink::Outlet;
-use millpond_engine::source::From;
-use millpond_engine::{Env, Exit, Fault, Lines};
+use millpond_engine::ledger::{Committed, Decide, Ledger, REGISTRY};
+use millpond_engine::{Exit, Fault, Lines};
 use millpond_state::Timestamp;
 use rdkafka::admin::AdminOptions;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Headers as _, Message as _};
-use rdkafka::producer::Producer as _;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::Context;
-use super::connect::Asking;
+use super::client::Consumer;
 use super::failure::{Class, Failure};
+use super::follow::{Follow, READER};
 use super::outlets::{self, Output};
 use super::producer::{Purpose, REQUEST};
-use super::raw::Produced;
-use super::{EVENT_TIME, Kafka, fault};
+use super::{Kafka, fault};
 
-/// The group that tools read under; it never commits anything.
-const READER: &str = "millpond-tools";
-/// How long a decision is tried for.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Records handed out at a time.
-const PIECE: usize = 1_000;
+/// How often a decision is made anew because somebody else came in between.
+const ATTEMPTS: u32 = 50;
+/// How long a cluster may be silent: a job's start and end wait for this, and neither needs it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one call of the registry's transaction may take.
+const CALL: Duration = Duration::from_secs(10);
 
-impl Lines for Kafka {
-    fn ledger(&self) -> Arc<dyn Ledger> {
-        Arc::new(KafkaLedger { kafka: self.clone() })
-    }
-}
-
-#[derive(Clone, Debug)]
+/// A cluster's ledger.
 struct KafkaLedger {
     kafka: Kafka,
+    /// What of the registry was read so far.
+    read: Mutex<Option<Registry>>,
+    /// For looking at topics.
+    looking: Mutex<Option<Consumer>>,
+}
+
+struct Registry {
+    follow: Follow,
+    newest: BTreeMap<String, Vec<u8>>,
 }
 
 impl KafkaLedger {
-    /// Asks about a topic that is there; `None` when it is not.
-    fn asking<T>(
-        &self,
-        topic: &str,
-        ask: impl FnOnce(&Asking<'_>, &[u32]) -> Result<T, Fault>,
-    ) -> Result<Option<T>, Fault> {
-        let consumer = self.kafka.consumer(1, true)?;
-        let looking = format!("looking for topic {topic}");
-        let Some(count) = self.kafka.ask(&looking, || outlets::partitions(consumer.client(), topic))? else {
-            return Ok(None);
+    fn look<T>(&self, what: &str, mut ask: impl FnMut(&Consumer) -> Result<T, Code>) -> Result<T, Fault> {
+        let mut looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        let consumer = match &mut *looking {
+            Some(consumer) => consumer,
+            none => none.insert(self.kafka.reader(READER)?),
         };
-        let partitions: Vec<u32> = (0..count).collect();
-        ask(&Asking::new(Rc::new(consumer), &self.kafka.brokers, topic), &partitions).map(Some)
+        self.kafka.ask_within(PATIENCE, what, || ask(consumer))
     }
 
+    fn partitions(&self, topic: &str) -> Result<Option<u32>, Fault> {
+        self.look(&format!("looking for topic {topic}"), |consumer| outlets::partitions(consumer.client(), topic))
+    }
+
+    /// The registry as of now.
     fn newest(&self) -> Result<BTreeMap<String, Vec<u8>>, Fault> {
-        let mut newest = BTreeMap::new();
-        let Some(kept) = self.kept(REGISTRY)? else { return Ok(newest) };
-        let mut reader = self.read(REGISTRY, 0, kept.first().map_or(0, |kept| kept.start))?;
-        let mut take = |record: CommittedRecord<'_>| {
-            let key = String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned();
-            match record.value {
-                Some(value) => drop(newest.insert(key, value.to_owned())),
-                None => drop(newest.remove(&key)),
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.is_none() {
+            if self.partitions(REGISTRY)?.is_none() {
+                return Ok(BTreeMap::new());
+            }
+            let follow = Follow::new(&self.kafka, REGISTRY, 0, 0)?;
+            let oldest = follow.range()?.start;
+            let follow = Follow::new(&self.kafka, REGISTRY, 0, oldest)?;
+            *read = Some(Registry { follow, newest: BTreeMap::new() });
+        }
+        let Some(Registry { follow, newest }) = &mut *read else { return Ok(BTreeMap::new()) };
+        let outcome = loop {
+            let more = follow.read(&mut |record| {
+                let key = String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned();
+                match record.value {
+                    Some(value) => drop(newest.insert(key, value.to_owned())),
+                    None => drop(newest.remove(&key)),
+                }
+            });
+            match more {
+                Ok(true) => {}
+                Ok(false) => break Ok(newest.clone()),
+                Err(fault) => break Err(fault),
             }
         };
-        while reader.read(&mut take)? {}
-        Ok(newest)
+        if outcome.is_err() {
+            // Begun anew, since the topic may have been made again.
+            *read = None;
+        }
+        outcome
     }
 
-    /// One try: fence, read, decide, append.
-    fn attempt(&self, key: &str, largest: u64, decide: Decide<'_>) -> Result<Result<(), Failure>, Fault> {
-        let (mut producer, _) = self.kafka.producer(&Purpose::Commits(REGISTRY.to_owned()), largest)?;
-        let client = |producer: &super::raw::Producer<Context>| {
-            producer.client().poll(Duration::ZERO);
-        };
-        self.kafka.ask("taking over the registry", || {
-            client(&producer);
-            match producer.client().init_transactions(REQUEST).map_err(Failure::from) {
-                Ok(()) => Ok(()),
-                Err(failure) if failure.class() == Class::Again => Err(RDKafkaErrorCode::OperationTimedOut),
-                Err(failure) => Err(failure.code()),
-            }
+    /// One decision under the fence. `None` when somebody else came in between, or the outcome is not known.
+    fn attempt(&self, key: &str, decide: Decide<'_>, wanted: &mut Option<Vec<u8>>) -> Result<Option<()>, Fault> {
+        let (producer, _) = self.kafka.producer(&Purpose::Commits(REGISTRY.to_owned()), 1 << 20)?;
+        let client = producer.client();
+        self.kafka.ask_within(PATIENCE, "taking over the registry", || {
+            client.poll(Duration::ZERO);
+            client.init_transactions(REQUEST).map_err(Failure::from).map_err(|failure| match failure.class() {
+                Class::Again => Code::OperationTimedOut,
+                _ if failure.fenced() => Code::ConcurrentTransactions,
+                _ => failure.code(),
+            })
         })?;
         let newest = self.newest()?;
-        let Some(next) = decide(newest.get(key).map(Vec::as_slice))? else { return Ok(Ok(())) };
-        let topic = producer.topic(REGISTRY).expect("its name is one");
-        let (key, value) = (Some(key.as_bytes()), Some(&next[..]));
-        let record = Produced { topic, partition: 0, timestamp: 0, key, value, headers: &[], also: None };
-        let sent = producer.client().begin_transaction().map_err(Failure::from).and_then(|()| {
-            producer.produce(&record).map_err(|code| Failure::new(code, false, false, code.to_string()))?;
-            let began = Instant::now();
-            loop {
-                client(&producer);
-                match producer.commit(REQUEST) {
-                    Err(failure) if failure.class() == Class::Again && began.elapsed() < PATIENCE => {}
-                    ended => break ended,
-                }
+        if wanted.is_some() && wanted.as_ref() == newest.get(key) {
+            // What was not known before: it was written after all.
+            return Ok(Some(()));
+        }
+        let Some(next) = decide(newest.get(key).map(Vec::as_slice))? else { return Ok(Some(())) };
+        *wanted = Some(next.clone());
+        let written = client
+            .begin_transaction()
+            .and_then(|()| {
+                client
+                    .send(BaseRecord::to(REGISTRY).partition(0).key(key.as_bytes()).payload(&next))
+                    .map_err(|(error, _)| error)
+            })
+            .map_err(Failure::from)
+            .and_then(|()| producer.commit(CALL));
+        match written {
+            Ok(()) => Ok(Some(())),
+            Err(failure) if failure.fenced() || fault::passes(failure.code()) || failure.class() != Class::Unknown => {
+                tracing::info!(%failure, "a decision is made anew");
+                Ok(None)
             }
-        });
-        Ok(sent)
+            Err(failure) => Err(Fault::new(
+                Exit::FixJob,
+                format!("the registry at {} cannot be written: {failure}", self.kafka.brokers),
+            )),
+        }
+    }
+}
+
+impl Lines for Kafka {
+    fn ledger(&self) -> Arc<dyn Ledger> {
+        Arc::new(KafkaLedger { kafka: self.clone(), read: Mutex::new(None), looking: Mutex::new(None) })
     }
 }
 
 impl Ledger for KafkaLedger {
     fn name(&self) -> String {
-        format!("the Kafka cluster at {}", self.kafka.brokers)
+        format!("the Kafka cluster {}", self.kafka.brokers)
     }
 
     fn entries(&self) -> Result<Vec<(String, Vec<u8>)>, Fault> {
@@ -123,142 +152,101 @@ impl Ledger for KafkaLedger {
     }
 
     fn decide(&self, key: &str, decide: Decide<'_>) -> Result<(), Fault> {
-        let env = Env { state: std::path::PathBuf::new(), job: REGISTRY.to_owned(), version: 1, create: true };
-        let topic = Outlet { sink: 0, to: REGISTRY.to_owned(), upsert: true };
-        let mut registry = [Output::new(&env, &topic)];
-        self.kafka.prepare(&mut registry, true, 1)?;
-        let [Output { takes, .. }] = registry;
-        let began = Instant::now();
-        loop {
-            match self.attempt(key, takes.largest, decide)? {
-                Ok(()) => return Ok(()),
-                // Somebody else decided in between, or nothing is known: read again, decide again.
-                Err(failure) if began.elapsed() < PATIENCE && (failure.fenced() || fault::passes(failure.code())) => {
-                    tracing::debug!(%failure, "the registry is decided again");
-                }
-                Err(failure) => {
-                    let text = format!("the registry at {} cannot be written: {failure}", self.kafka.brokers);
-                    return Err(Fault::new(fault::class(failure.code()).exit(), text));
-                }
-            }
+        if self.partitions(REGISTRY)?.is_none() {
+            self.kafka.prepare(&mut [Output::compacted(REGISTRY)], true, 1)?;
         }
+        let mut wanted = None;
+        for attempt in 0..ATTEMPTS {
+            if self.attempt(key, decide, &mut wanted)?.is_some() {
+                return Ok(());
+            }
+            // Two that fence each other in step would do so for ever.
+            let jitter = u64::from(std::process::id()).wrapping_mul(u64::from(attempt) + 1) % 50;
+            std::thread::sleep(Duration::from_millis(10 + jitter * u64::from(attempt.min(8))));
+        }
+        Err(Fault::new(
+            Exit::Retry,
+            format!(
+                "the registry at {} was written by others {ATTEMPTS} times in between; ask again",
+                self.kafka.brokers
+            ),
+        ))
     }
 
     fn kept(&self, output: &str) -> Result<Option<Vec<Range<u64>>>, Fault> {
-        self.asking(output, |asking, partitions| {
-            let (oldest, ends) = (asking.oldest(partitions)?, asking.ends(partitions)?);
-            Ok(oldest.into_iter().zip(ends).map(|(oldest, end)| oldest..end.max(oldest)).collect())
-        })
+        let Some(count) = self.partitions(output)? else { return Ok(None) };
+        let what = format!("asking for the ends of topic {output}");
+        let range = |partition: u32| {
+            let number = i32::try_from(partition).unwrap_or(i32::MAX);
+            let (oldest, end) =
+                self.look(&what, |consumer| consumer.fetch_watermarks(output, number, REQUEST).map_err(outlets::code))?;
+            Ok(u64::try_from(oldest).unwrap_or(0)..u64::try_from(end).unwrap_or(0))
+        };
+        (0..count).map(range).collect::<Result<_, Fault>>().map(Some)
     }
 
     fn find(&self, output: &str, time: Timestamp) -> Result<Vec<u64>, Fault> {
-        // A record whose event time is not its timestamp was stamped later: it is found too early, never too late.
-        let found = self.asking(output, |asking, partitions| {
-            let (oldest, ends) = (asking.oldest(partitions)?, asking.ends(partitions)?);
-            asking.starts(&From::Time(time), partitions, &oldest, &ends)
+        let Some(kept) = self.kept(output)? else { return Ok(Vec::new()) };
+        let now = Timestamp::from(std::time::SystemTime::now());
+        // Where the broker's own time stands in place of the event time, it says nothing of what is asked.
+        if time.millis() <= 0 || time > now {
+            return Ok(kept.iter().map(|kept| kept.start).collect());
+        }
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..kept.len() {
+            let number = i32::try_from(partition).unwrap_or(i32::MAX);
+            asked.add_partition_offset(output, number, Offset::Offset(time.millis())).map_err(|error| {
+                Fault::new(Exit::Usage, format!("topic {output} cannot be asked about")).because(error)
+            })?;
+        }
+        let found = self.look(&format!("asking for times of topic {output}"), |consumer| {
+            consumer.offsets_for_times(asked.clone(), REQUEST).map_err(outlets::code)
         })?;
-        Ok(found.unwrap_or_default())
+        let place = |(partition, kept): (usize, &Range<u64>)| {
+            let number = i32::try_from(partition).unwrap_or(i32::MAX);
+            match found.find_partition(output, number).map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => u64::try_from(offset).unwrap_or(kept.end).min(kept.end),
+                _ => kept.end,
+            }
+        };
+        Ok(kept.iter().enumerate().map(place).collect())
     }
 
     fn read(&self, output: &str, partition: u32, from: u64) -> Result<Box<dyn Committed>, Fault> {
-        let consumer = self.kafka.reader(READER)?;
-        let mut list = TopicPartitionList::new();
-        let number = i32::try_from(partition).unwrap_or(i32::MAX);
-        let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
-        let assigned = list.add_partition_offset(output, number, offset).and_then(|()| consumer.assign(&list));
-        assigned.map_err(|error| {
-            Fault::new(Exit::Usage, format!("topic {output} partition {partition} cannot be read")).because(error)
-        })?;
-        let place = format!("topic {output} partition {partition} at {}", self.kafka.brokers);
-        Ok(Box::new(KafkaCommitted { consumer, place, next: from, at_end: false }))
+        Ok(Box::new(Follow::new(&self.kafka, output, partition, from)?))
     }
 
     fn wait(&self, most: Duration) {
-        std::thread::sleep(most.min(Duration::from_millis(50)));
+        std::thread::sleep(most);
     }
 
     fn delete(&self, owner: &str, outputs: &[String]) -> Result<(), Fault> {
-        let (admin, consumer) = (self.kafka.admin()?, self.kafka.reader(READER)?);
         let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
-        for output in outputs {
-            let Some(kept) = self.kept(output)? else { continue };
-            let empty = kept.iter().all(Range::is_empty);
-            if !empty && outlets::written_by(&self.kafka, &consumer, output, owner)?.is_none() {
+        let admin = self.kafka.admin()?;
+        let group = self.kafka.reader(owner)?;
+        for topic in outputs {
+            let Some(kept) = self.kept(topic)? else { continue };
+            let empty = kept.iter().all(|kept| kept.is_empty());
+            if !empty && outlets::written_by(&self.kafka, &group, topic, owner)?.is_none() {
+                tracing::warn!(topic, owner, "the topic's last records are not its own; it is let alone");
                 continue;
             }
-            self.kafka.ask(&format!("deleting topic {output}"), || {
-                let gone = block_on(admin.delete_topics(&[output], &options)).map_err(outlets::code)?;
-                match gone.into_iter().next() {
-                    Some(Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition))) => Ok(()),
+            self.kafka.ask(&format!("deleting topic {topic}"), || {
+                let deleted = block_on(admin.delete_topics(&[topic], &options)).map_err(outlets::code)?;
+                match deleted.into_iter().next() {
+                    Some(Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic))) => Ok(()),
                     Some(Err((_, error))) => Err(error),
-                    None => Err(RDKafkaErrorCode::Unknown),
+                    None => Err(Code::Unknown),
                 }
             })?;
         }
         self.kafka.ask(&format!("deleting group {owner}"), || {
-            let gone = block_on(admin.delete_groups(&[owner], &options)).map_err(outlets::code)?;
-            match gone.into_iter().next() {
-                Some(Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound))) => Ok(()),
+            let deleted = block_on(admin.delete_groups(&[owner], &options)).map_err(outlets::code)?;
+            match deleted.into_iter().next() {
+                Some(Ok(_) | Err((_, Code::GroupIdNotFound))) => Ok(()),
                 Some(Err((_, error))) => Err(error),
-                None => Err(RDKafkaErrorCode::Unknown),
+                None => Err(Code::Unknown),
             }
         })
-    }
-}
-
-struct KafkaCommitted {
-    consumer: BaseConsumer<Context>,
-    place: String,
-    next: u64,
-    /// The broker said that nothing more is committed, and nothing has come since.
-    at_end: bool,
-}
-
-impl Committed for KafkaCommitted {
-    fn read(&mut self, each: &mut dyn FnMut(CommittedRecord<'_>)) -> Result<bool, Fault> {
-        let mut count = 0;
-        let began = Instant::now();
-        while count < PIECE {
-            // At the end only what is here already is taken; before it, the first record is waited for.
-            let patience = if self.at_end || count > 0 { Duration::ZERO } else { Duration::from_millis(100) };
-            match self.consumer.poll(patience) {
-                Some(Ok(message)) => {
-                    self.at_end = false;
-                    let offset = u64::try_from(message.offset()).unwrap_or_default();
-                    let time = message.headers().and_then(|headers| headers.iter().find(|one| one.key == EVENT_TIME));
-                    let time = time.and_then(|time| std::str::from_utf8(time.value?).ok());
-                    let stamp = || message.timestamp().to_millis().map_or(Timestamp::MIN, Timestamp::from_millis);
-                    let at = time.and_then(|time| Timestamp::parse(time).ok()).unwrap_or_else(stamp);
-                    each(CommittedRecord { offset, at, key: message.key(), value: message.payload() });
-                    self.next = offset + 1;
-                    count += 1;
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.at_end = true;
-                    break;
-                }
-                Some(Err(error)) if fault::passes(outlets::code(error.clone())) => {}
-                Some(Err(error)) => {
-                    return Err(Fault::new(
-                        Exit::Restore,
-                        format!("{} cannot be read on from offset {}", self.place, self.next),
-                    )
-                    .because(error));
-                }
-                None if self.at_end || count > 0 => break,
-                None if began.elapsed() < PATIENCE => {}
-                None => {
-                    return Err(Fault::new(
-                        Exit::Retry,
-                        format!("{} cannot be read: the brokers do not answer", self.place),
-                    ));
-                }
-            }
-        }
-        Ok(count > 0)
-    }
-
-    fn next(&self) -> u64 {
-        self.next
     }
 }

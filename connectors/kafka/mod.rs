@@ -32,6 +32,7 @@ mod connect;
 mod decider;
 mod failure;
 mod fault;
+mod follow;
 mod ledger;
 mod options;
 mod outlets;

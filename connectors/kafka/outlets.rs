@@ -62,6 +62,11 @@ impl Output {
         let topic = env.output(&outlet.to);
         Output { sink: outlet.sink, topic, upsert: outlet.upsert, partitions: 0, takes: Takes::DEFAULT }
     }
+
+    /// A topic of that very name, in which the newest value of each key counts.
+    pub(super) fn compacted(topic: &str) -> Self {
+        Output { sink: 0, topic: topic.to_owned(), upsert: true, partitions: 0, takes: Takes::DEFAULT }
+    }
 }
 
 /// How many partitions a topic has; `None` when it is not there.

@@ -78,8 +78,14 @@ impl Kafka {
     }
 
     /// Asks until there is an answer, or the start has waited long enough.
-    pub(super) fn ask<T>(
+    pub(super) fn ask<T>(&self, what: &str, request: impl FnMut() -> Result<T, RDKafkaErrorCode>) -> Result<T, Fault> {
+        self.ask_within(START, what, request)
+    }
+
+    /// Asks until there is an answer, but no longer than this.
+    pub(super) fn ask_within<T>(
         &self,
+        patience: Duration,
         what: &str,
         mut request: impl FnMut() -> Result<T, RDKafkaErrorCode>,
     ) -> Result<T, Fault> {
@@ -87,7 +93,7 @@ impl Kafka {
         loop {
             match request() {
                 Ok(answer) => return Ok(answer),
-                Err(code) if fault::passes(code) && began.elapsed() < START => {
+                Err(code) if fault::passes(code) && began.elapsed() < patience => {
                     tracing::info!(brokers = self.brokers, "{what}: {code}; asking again");
                     std::thread::sleep(Duration::from_millis(100));
                 }

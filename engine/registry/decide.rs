@@ -294,7 +294,11 @@ impl Entry {
                 continue;
             };
             let from = match left.state {
-                State::Running | State::Starting => beyond_all(&[&left, &taken]).saturating_add(facts.lead),
+                // In whole milliseconds: Kafka keeps event times no finer.
+                State::Running | State::Starting => {
+                    let from = beyond_all(&[&left, &taken]).saturating_add(facts.lead);
+                    Timestamp::from_millis(from.plus_micros(999).micros().div_euclid(1_000))
+                }
                 State::Stopped | State::Finished => {
                     let reached = left.reached.outputs.get(&old.sink).copied().unwrap_or_default();
                     let complete = if reached.complete == Timestamp::MAX { Timestamp::MIN } else { reached.complete };

@@ -269,7 +269,7 @@ fn promoting_and_retiring_and_going_back_at_once_never_leaves_the_line_without_i
 #[test]
 fn a_switch_lies_past_both_versions_and_is_taken_back_until_somebody_passed_it() {
     let entry = promote(&three(), 2, 1).unwrap().unwrap();
-    assert_eq!(entry.line[1].from("out"), at(60).plus_micros(1));
+    assert_eq!(entry.line[1].from("out"), at(60).plus_micros(1_000));
     let back = facts(|facts| entry.rollback(facts)).unwrap().entry.unwrap();
     assert_eq!((back.live(), back.line.len()), (Some(1), 1));
     let passed = entry.beat(1, standing(70)).unwrap();

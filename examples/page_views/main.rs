@@ -7,7 +7,7 @@ mod views;
 
 use std::process::ExitCode;
 
-use millpond::{Ended, Env, Fault, Flow, Job, Json, KafkaOptions, Untimed};
+use millpond::{Ended, Env, Fault, Flow, Job, Json, KafkaOptions, Kept, Untimed};
 
 use views::{BOUND, Click, Views};
 
@@ -41,10 +41,17 @@ fn main() -> ExitCode {
 fn draw(flow: &Flow<'_>, options: &Options) -> Result<(), Fault> {
     let kafka = options.kafka.kafka()?;
     let clicks = kafka.read::<Click>(&options.input, Json).kept().event_time(views::time).out_of_order(BOUND);
-    let (views, late) = views::by_minute(flow.source("clicks", clicks));
+    let clicks = flow.source("clicks", clicks);
+    let people = if flow.version() == 1 { clicks } else { clicks.filter(|click| !is_bot(click)) };
+    let (views, late) = views::by_minute(people);
     views.sink("views", kafka.write(&options.output, Json).key(|views: &Views| views.page.clone()));
     late.sink("late", kafka.write_kept(&options.late));
     Ok(())
+}
+
+/// Version 2 leaves bots out: who stays for less than half a second.
+fn is_bot(click: &Kept<Click>) -> bool {
+    click.dwell < 500
 }
 
 fn show(env: &Env, options: &Options, ended: &Ended) {
@@ -59,7 +66,7 @@ fn show(env: &Env, options: &Options, ended: &Ended) {
 
 #[cfg(test)]
 mod tests {
-    use millpond::{Incoming, Keeping, Kept, Timestamp, Unpack};
+    use millpond::{Incoming, Keeping, Timestamp, Unpack};
 
     use super::*;
 

@@ -28,3 +28,4 @@ mod outages;
 #[cfg(feature = "tls")]
 mod secure;
 mod smoke;
+mod versions;

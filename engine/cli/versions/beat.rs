@@ -3,11 +3,9 @@
 //! Sooner than that when the line is about to leave it: readers wait for its word that its output is complete up to the switch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::standing;
 use crate::control::Report;
@@ -18,6 +16,8 @@ use crate::{Draw, Env, Exit, Fault, Plan, clock};
 
 /// Between two words of a job.
 const EVERY: Duration = Duration::from_secs(5);
+/// How long the last word may take.
+const LAST: Duration = Duration::from_secs(5);
 /// Between two looks at the line.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -87,12 +87,12 @@ impl Introduced {
     pub(in crate::cli) fn register(self, report: Report) -> Result<Beating, Fault> {
         let registered = registry::change(&*self.ledger, &self.env.job, |entry| self.next(entry).map(Some));
         registered.or_else(unregistered)?;
-        let (end, ended) = bounded::<()>(0);
-        let finished = Arc::new(AtomicBool::new(false));
-        let ended_well = Arc::clone(&finished);
-        let beats = std::thread::Builder::new().name("registry".to_owned()).spawn(move || {
+        let (end, ended) = bounded(1);
+        let (done, said) = bounded::<()>(0);
+        let beats = move || {
+            let _done = done;
             let mut last = None;
-            loop {
+            let state = loop {
                 let due = last.is_none_or(|last| clock::instant().saturating_duration_since(last) >= EVERY);
                 if due || self.awaited(&report) {
                     self.say(&report, None);
@@ -100,16 +100,18 @@ impl Introduced {
                 }
                 match ended.recv_timeout(LOOK) {
                     Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+                    Ok(state) => break state,
+                    Err(RecvTimeoutError::Disconnected) => break State::Stopped,
                 }
-            }
+            };
             // The last word: how far it came, and that it does not run any more.
-            self.say(&report, Some(if ended_well.load(Ordering::SeqCst) { State::Finished } else { State::Stopped }));
-        });
-        let beats = beats.map_err(|error| {
+            self.say(&report, Some(state));
+        };
+        let started = std::thread::Builder::new().name("registry".to_owned()).spawn(beats);
+        started.map_err(|error| {
             Fault::new(Exit::Retry, "cannot start the thread that writes the registry").because(error)
         })?;
-        Ok(Beating { end, finished, beats })
+        Ok(Beating { end, said })
     }
 
     /// Whether readers wait for this version to have passed a switch, and it has.
@@ -160,17 +162,16 @@ fn unregistered(fault: Fault) -> Result<(), Fault> {
 
 /// A version that says how it stands.
 pub(in crate::cli) struct Beating {
-    end: Sender<()>,
-    finished: Arc<AtomicBool>,
-    beats: JoinHandle<()>,
+    end: Sender<State>,
+    said: Receiver<()>,
 }
 
 impl Beating {
-    /// Says how the version stood at the end.
+    /// Says how the version stood at the end. A registry that does not answer is not waited for long.
     pub(in crate::cli) fn end(self, finished: bool) {
-        self.finished.store(finished, Ordering::SeqCst);
-        drop(self.end);
-        // A panic in it was reported, and the job's own end does not depend on it.
-        let _ = self.beats.join();
+        let state = if finished { State::Finished } else { State::Stopped };
+        if self.end.send(state).is_ok() {
+            let _ = self.said.recv_timeout(LAST);
+        }
     }
 }

@@ -144,6 +144,9 @@ fn stretches(
             None => begun(job, sides, [&output.at, &other.at])?,
         };
         let until = time(id::UNTIL).map_or(until, |asked| asked.min(until));
+        // In whole milliseconds: Kafka keeps event times no finer, so that a row is on the same side of the end in both.
+        let until =
+            if until == Timestamp::MAX { until } else { Timestamp::from_millis(until.micros().div_euclid(1_000)) };
         if since >= until {
             return Err(Fault::new(
                 Exit::Refused,

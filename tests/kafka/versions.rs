@@ -1,0 +1,191 @@
+//! The life of a job's versions on Kafka, under load: a second version from the beginning, compared, promoted while a reader follows the
+//! line, taken back, promoted again, and the first retired; with kill -9 of tools and jobs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use millpond::{Kafka, live};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::producers::CLICKS;
+use crate::world::World;
+
+const MINUTE: i64 = 60_000;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+#[derive(Deserialize)]
+struct Views {
+    page: String,
+    start: i64,
+    views: u64,
+}
+
+fn call(world: &World, command: &str, args: &[&str]) -> Output {
+    world.page_views(command, args).output().unwrap()
+}
+
+fn well(world: &World, command: &str, args: &[&str]) -> String {
+    let output = call(world, command, args);
+    assert!(output.status.success(), "{command} {args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn registry(world: &World) -> Value {
+    serde_json::from_str(&well(world, "versions", &["--json"])).unwrap()
+}
+
+fn when(world: &World, what: &str, holds: impl Fn(&Value) -> bool) {
+    let begun = Instant::now();
+    loop {
+        let output = call(world, "versions", &["--json"]);
+        let now: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if holds(&now) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never: {what}; {now}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn caught_up(world: &World, version: &str) {
+    when(world, "caught up", |registry| {
+        let standing = &registry["versions"][version]["standing"];
+        standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag < 500)
+    });
+}
+
+fn passed(world: &World) {
+    let views = world.topic("views");
+    when(world, "the line went over", |registry| {
+        registry["waiting"].as_object().is_some_and(|waiting| !waiting.contains_key(&views))
+    });
+}
+
+/// Views per page and minute as a version counts them, of what is in the input.
+fn model(world: &World, bots: bool) -> BTreeMap<(i64, String), u64> {
+    #[derive(Deserialize)]
+    struct Click {
+        page: String,
+        at: i64,
+        dwell: u64,
+    }
+    let mut windows = BTreeMap::new();
+    for partition in crate::reader::read(&world.cluster, &world.input()) {
+        let mut newest = i64::MIN / 2;
+        for record in partition {
+            let Click { page, at, dwell } = serde_json::from_slice(record.value.as_deref().unwrap()).unwrap();
+            newest = newest.max(at);
+            let start = at - at.rem_euclid(MINUTE);
+            if start + MINUTE > newest - 5_000 && (bots || dwell >= 500) {
+                *windows.entry((start, page)).or_default() += 1;
+            }
+        }
+    }
+    windows
+}
+
+#[test]
+fn a_second_version_is_compared_promoted_taken_back_promoted_and_the_first_retired_while_a_reader_follows() {
+    let world = World::new("versions", 2);
+    world.feed(20_000);
+    let mut first = world.run(&[]);
+    caught_up(&world, "1");
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(20_000)));
+    let load = {
+        let (writer, stop, count) = (world.writer(), Arc::clone(&stop), Arc::clone(&count));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                let from = count.load(Ordering::SeqCst);
+                writer.clicks(&CLICKS, from..from + 100);
+                count.store(from + 100, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        })
+    };
+    let follower = {
+        let (kafka, output, stop) = (Kafka::brokers(&world.cluster.brokers), world.topic("views"), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            let mut reader = live(&output).on(&kafka).unwrap();
+            let mut seen = Vec::new();
+            for round in 0.. {
+                let rows = reader.read(Duration::from_millis(500)).unwrap();
+                let last = rows.is_empty() && stop.load(Ordering::SeqCst);
+                let parsed = rows
+                    .iter()
+                    .map(|row| (row.version, serde_json::from_slice::<Views>(row.value.as_deref().unwrap()).unwrap()));
+                seen.extend(parsed);
+                if last {
+                    return seen;
+                }
+                if round % 10 == 9 {
+                    let position = reader.position().to_string();
+                    reader = live(&output).from(position.parse().unwrap()).on(&kafka).unwrap();
+                }
+            }
+            seen
+        })
+    };
+    let mut second = world.run(&["--job-version", "2"]);
+    caught_up(&world, "2");
+    let views = world.topic("views");
+    assert_eq!(call(&world, "promote", &["2"]).status.code(), Some(4), "nobody has compared them");
+    assert_eq!(call(&world, "compare", &["1", "2", "--only", &views]).status.code(), Some(2));
+    let expect = world.state().join("expect.json");
+    let meant =
+        format!(r#"{{"{views}":{{"differing":{{"least":1}},"only_in_first":{{}},"columns":["views","max_dwell"]}}}}"#);
+    fs::write(&expect, meant).unwrap();
+    let compare = ["1", "2", "--only", &views, "--expect", expect.to_str().unwrap()];
+    well(&world, "compare", &compare);
+    for step in ["registry fenced:1", "registry decided:1", "registry appended:1"] {
+        let killed = world.page_views("promote", &["2"]).env("MILLPOND_FAILPOINT", step).output().unwrap();
+        assert_eq!(killed.status.code(), None, "{killed:?}");
+        assert!([1, 2].contains(&registry(&world)["live"].as_u64().unwrap()));
+    }
+    well(&world, "promote", &["2"]);
+    assert!(first.kill() && second.kill());
+    let mut first = world.run(&[]);
+    let second = world.run(&["--job-version", "2"]);
+    passed(&world);
+    well(&world, "rollback", &[]);
+    passed(&world);
+    caught_up(&world, "2");
+    well(&world, "compare", &compare);
+    well(&world, "promote", &["2"]);
+    passed(&world);
+    // The reader goes over as well, before what it reads is deleted.
+    std::thread::sleep(Duration::from_secs(2));
+    for step in ["retiring:1", "retire outputs:1", "retire state:1"] {
+        let killed = world.page_views("retire", &["1", "--yes"]).env("MILLPOND_FAILPOINT", step).output().unwrap();
+        assert_eq!(killed.status.code(), None, "{killed:?}");
+    }
+    well(&world, "retire", &["1", "--yes"]);
+    first.wait();
+    assert_eq!(world.cluster.partitions(&views), None);
+    assert!(world.cluster.groups().iter().all(|group| !group.contains(&format!("{}@1", world.name))));
+    caught_up(&world, "2");
+    stop.store(true, Ordering::SeqCst);
+    load.join().unwrap();
+    let seen: Vec<(u32, Views)> = follower.join().unwrap();
+    drop(second);
+    let models = BTreeMap::from([(1, model(&world, true)), (2, model(&world, false))]);
+    let mut windows: BTreeMap<i64, BTreeMap<u32, BTreeMap<String, u64>>> = BTreeMap::new();
+    for (version, Views { page, start, views }) in seen {
+        let twice = windows.entry(start).or_default().entry(version).or_default().insert(page.clone(), views);
+        assert_eq!(twice, None, "page {page} of the minute from {start} was seen twice");
+    }
+    assert!(windows.len() > 8, "the line went on: {} minutes", windows.len());
+    let (begin, end) = (*windows.keys().next().unwrap(), *windows.keys().last().unwrap());
+    for start in (begin..=end).step_by(MINUTE as usize) {
+        let versions = windows.get(&start).unwrap_or_else(|| panic!("nothing was seen of the minute from {start}"));
+        assert_eq!(versions.len(), 1, "the minute from {start} was seen of two versions");
+        let (version, pages) = versions.iter().next().unwrap();
+        let want = models[version].iter().filter(|((of, _), _)| *of == start);
+        let want: BTreeMap<String, u64> = want.map(|((_, page), views)| (page.clone(), *views)).collect();
+        assert_eq!(*pages, want, "the minute from {start}, of version {version}");
+    }
+}
