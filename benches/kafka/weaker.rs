@@ -15,7 +15,7 @@ pub(crate) fn run(topics: &Topics) {
     let ended = Job::new(&output).delivery(Delivery::AtLeastOnce).run(run, move |flow: &Flow<'_>| {
         let clicks = kafka.read(&input, Json).kept().event_time(page_views::time).out_of_order(page_views::BOUND);
         let (views, lost) = page_views::by_minute(flow.source("clicks", clicks));
-        views.sink("views", kafka.write(&output, Json).key(|views: &Views| views.page.clone()));
+        views.sink("views", kafka.write(&output, Json).key(|views: &Views| views.page.to_string()));
         lost.sink("late", kafka.write_kept(&late));
     });
     assert!(ended.is_ok_and(|ended| ended.finished), "the job finishes");

@@ -44,7 +44,7 @@ fn draw(flow: &Flow<'_>, options: &Options) -> Result<(), Fault> {
     let clicks = flow.source("clicks", clicks);
     let people = if flow.version() == 1 { clicks } else { clicks.filter(|click| !is_bot(click)) };
     let (views, late) = views::by_minute(people);
-    views.sink("views", kafka.write(&options.output, Json).key(|views: &Views| views.page.clone()));
+    views.sink("views", kafka.write(&options.output, Json).key(|views: &Views| views.page.to_string()));
     late.sink("late", kafka.write_kept(&options.late));
     Ok(())
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     fn click(page: &str, at: i64, dwell: u64) -> (Timestamp, Kept<Click>) {
-        let click = Click { page: page.to_owned(), at, dwell };
+        let click = Click { page: page.into(), at, dwell };
         let json = serde_json::to_vec(&click).expect("a click is JSON");
         let at = Timestamp::from_millis(at);
         let headers = [("trace", &b"7"[..])].into_iter();
@@ -92,8 +92,8 @@ mod tests {
         test.watermark(Timestamp::from_millis(59_999));
         assert_eq!(test.output(), []);
         test.watermark(Timestamp::from_secs(60));
-        assert_eq!(test.output(), [Views { page: "p1".to_owned(), start: 0, views: 2, max_dwell: 70 }]);
-        assert_eq!(test.finish(), [Views { page: "p1".to_owned(), start: 60_000, views: 1, max_dwell: 9 }]);
+        assert_eq!(test.output(), [Views { page: "p1".into(), start: 0, views: 2, max_dwell: 70 }]);
+        assert_eq!(test.finish(), [Views { page: "p1".into(), start: 60_000, views: 1, max_dwell: 9 }]);
     }
 
     #[test]
