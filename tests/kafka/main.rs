@@ -21,6 +21,7 @@ mod world;
 mod anomalies;
 mod answers;
 mod clusters;
+mod flights;
 mod inputs;
 mod instances;
 mod kills;
