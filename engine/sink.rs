@@ -253,6 +253,13 @@ pub struct Outgoing {
     beyond: Timestamp,
 }
 
+/// How much a batch holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    bytes: usize,
+    entries: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     partition: u32,
@@ -285,6 +292,16 @@ impl Outgoing {
     #[must_use]
     pub fn new(sink: u32, epoch: u64) -> Self {
         Outgoing { sink, epoch, beyond: Timestamp::MIN, ..Outgoing::default() }
+    }
+
+    /// Nothing yet, with room for as much as `before` holds: batches of a sink are much alike, and what grows piece by piece leaves holes.
+    pub(crate) fn after(before: &Room, sink: u32, epoch: u64) -> Self {
+        let (bytes, entries) = (Vec::with_capacity(before.bytes), Vec::with_capacity(before.entries));
+        Outgoing { bytes, entries, ..Outgoing::new(sink, epoch) }
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        Room { bytes: self.bytes.len(), entries: self.entries.len() }
     }
 
     /// Appends one record: `key` and `value` write into the buffer and say whether there is one. `partition` is chosen from the bytes of

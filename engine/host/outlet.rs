@@ -10,7 +10,7 @@ use super::graph::{DrawnSink, Graph, step_node};
 use super::time::Time;
 use crate::plan::{Node, Role};
 use crate::run::local::{Part, entering};
-use crate::sink::{Outgoing, Outlet, Sink};
+use crate::sink::{Outgoing, Outlet, Room, Sink};
 
 /// Draws a sink that ends `chain`.
 pub(super) fn draw<'s, T: Data>(
@@ -37,6 +37,7 @@ pub(super) fn draw<'s, T: Data>(
         local.join_sink();
         let mut open = lowering.resume.open();
         let mut ended = false;
+        let mut room = Room::default();
         operator.build(move |mut own| {
             for capability in &mut own {
                 capability.downgrade(&Time { epoch: open, watermark: Timestamp::MIN });
@@ -48,9 +49,12 @@ pub(super) fn draw<'s, T: Data>(
                             return;
                         }
                         entering(node);
-                        let mut outgoing = Outgoing::new(node, held.epoch());
+                        let mut outgoing = Outgoing::after(&room, node, held.epoch());
                         match encode.encode(batch, &mut outgoing) {
-                            Ok(()) => local.send(outgoing),
+                            Ok(()) => {
+                                room = outgoing.room();
+                                local.send(outgoing);
+                            }
                             Err(fault) => local.fail(fault),
                         }
                     });

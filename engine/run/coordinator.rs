@@ -285,6 +285,14 @@ impl Coordinator {
         Ok(())
     }
 
+    /// A batch is where it belongs. Its memory goes before its credit comes back, or both would be there at once.
+    fn done(&self, batch: Outgoing) {
+        let weight = batch.weight();
+        self.written.add(batch.len() as u64);
+        drop(batch);
+        self.shared.give(weight);
+    }
+
     /// Where the sources stand whose positions the decider shows.
     fn mirror(&self, manifest: &Manifest) -> Vec<Mirrored> {
         let sources = self.routes.mirrored.iter().filter_map(|(uid, from)| Some((manifest.sources.get(uid)?, from)));
@@ -332,15 +340,11 @@ impl Coordinator {
             self.routes.decider.publish()?;
         }
         self.parent = manifest.id;
-        for batch in &following {
-            self.routes.followers[self.routes.following[&batch.sink]].deliver(batch)?;
+        decided.into_iter().for_each(|batch| self.done(batch));
+        for batch in following {
+            self.routes.followers[self.routes.following[&batch.sink]].deliver(&batch)?;
+            self.done(batch);
         }
-        let mut weight = 0;
-        for batch in decided.iter().chain(&following) {
-            weight += batch.weight();
-            self.written.add(batch.len() as u64);
-        }
-        self.shared.give(weight);
         self.commits.add(1);
         self.epoch.set(i64::try_from(epoch).unwrap_or(i64::MAX));
         let files = manifest.files.clone();
