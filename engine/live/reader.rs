@@ -22,7 +22,7 @@ pub(super) struct Leaving {
     pub(super) reading: Reading,
 }
 
-/// Follows the live line. Made by [`Live::on`].
+/// Follows the live line. Made by [`Live::on`](super::Live::on).
 pub struct LiveReader {
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) job: String,
