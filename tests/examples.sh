@@ -37,7 +37,7 @@ export MILLPOND_BROKERS
 MILLPOND_BROKERS=$("$root/tests/kafka/broker.sh" start)
 says '100000 clicks written' "$examples/load"
 says 'All clicks are counted' "$examples/page_views" run --until-end
-says 'was finished before' "$examples/page_views" run --until-end
+says 'is finished' "$examples/page_views" run --until-end
 says 'finished' "$examples/page_views" status
 says '"views":' "$root/tests/kafka/broker.sh" read page-views
 says '"user":' "$root/tests/kafka/broker.sh" read late-clicks
