@@ -17,6 +17,8 @@ says() { # text command...
   echo "ok: $(basename "$1") ${*:2}"
 }
 
+not() { ! "$@"; }
+
 says 'The month is complete' "$examples/flights"
 says 'was finished before' "$examples/flights"
 says 'tumbling' "$examples/flights" plan
@@ -29,6 +31,10 @@ says '{"origin":"EWR"' "$examples/log" --log .millpond/flights/log read departur
 says 'wheel' "$examples/word_count"
 says '{"late":{' "$examples/sensors"
 says '' "$examples/log"
+says 'load -- --log' not "$examples/page_views" run --until-end
+says 'page_views -- run --state' "$examples/load" --log views/log --count 5000
+says 'All clicks are counted' "$examples/page_views" run --until-end --state views
+says '0 came twice, and 0 minutes are missing' env PROFILE=dev bash "$root/examples/lifecycle.sh"
 
 # Those on Kafka, as README's "With Kafka" calls them.
 export BROKER_PORT=${BROKER_PORT:-9592} BROKER_HOME=$work/kafka
@@ -42,4 +48,5 @@ says 'finished' "$examples/page_views" status
 says '"views":' "$root/tests/kafka/broker.sh" read page-views
 says '"user":' "$root/tests/kafka/broker.sh" read late-clicks
 says 'broker.sh read relayed' "$examples/relay" run --until-end
+says '0 came twice, and 0 minutes are missing' env PROFILE=dev bash "$root/examples/lifecycle.sh" --brokers "$MILLPOND_BROKERS"
 echo "all examples do what they say"

@@ -22,12 +22,22 @@ pub(super) enum Shown {
     Not,
 }
 
+/// What a run comes to when nothing is left to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// Its end: the last windows fire.
+    Finished,
+    /// What is written just now; it stops there, or goes on with it.
+    CaughtUp,
+    /// Nothing of account: it has run long, and goes on.
+    Not,
+}
+
 /// Follows a run.
 #[derive(Debug)]
 pub(super) struct Progress {
     shown: Shown,
-    /// Whether the run ends.
-    bounded: bool,
+    ends: Ends,
     began: Instant,
     /// When and where it was looked at last: records read, positions passed.
     last: (Instant, u64, u64),
@@ -39,11 +49,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(shown: Shown, bounded: bool, status: &Status) -> Self {
+    pub(super) fn new(shown: Shown, ends: Ends, status: &Status) -> Self {
         let (now, first) = (clock::instant(), position(status));
         let last = (now, status.records_read, first);
         let (records, positions) = (Rate::default(), Rate::default());
-        Progress { shown, bounded, began: now, last, records, positions, first, line_due: now + LINE_EVERY }
+        Progress { shown, ends, began: now, last, records, positions, first, line_due: now + LINE_EVERY }
     }
 
     /// How long it has run.
@@ -74,7 +84,7 @@ impl Progress {
         self.last = (now, status.records_read, position);
     }
 
-    /// Two lines, and in a bounded run a third.
+    /// Two lines, and a third in a run that comes to an end or catches up.
     fn block(&self, status: &Status, now: Instant, wall_micros: i64) -> Vec<String> {
         let lag = lag(status);
         let behind = lag.map(|lag| format!("   lag {}", figures::count(lag))).unwrap_or_default();
@@ -96,7 +106,7 @@ impl Progress {
                 status.waiting_since.map_or(String::new(), |at| format!(" for {}", figures::since(at, wall_micros)));
             lines.push(format!("waiting: {what}{since}"));
         }
-        if let (true, Some(left)) = (self.bounded, lag) {
+        if let (Ends::Finished | Ends::CaughtUp, Some(left)) = (self.ends, lag) {
             lines.push(self.end(left, now));
         }
         lines
@@ -109,13 +119,17 @@ impl Progress {
         let filled = (share * BAR as f64) as usize;
         // Rounded down: what is not done is never shown as 100 %.
         let percent = (share * 100.0) as u64;
+        let (done, when) = match self.ends {
+            Ends::Finished => ("the last windows fire", "ends"),
+            Ends::CaughtUp | Ends::Not => ("caught up", "caught up"),
+        };
         let estimate = if left == 0 {
-            "the last windows fire".to_owned()
+            done.to_owned()
         } else if self.positions.per_sec < 1.0 || now.saturating_duration_since(self.began) < Duration::from_secs(1) {
             "the end cannot be estimated yet".to_owned()
         } else {
             let secs = (left as f64 / self.positions.per_sec).min(1e9);
-            format!("ends in about {}", figures::span(Duration::from_secs_f64(secs)))
+            format!("{when} in about {}", figures::span(Duration::from_secs_f64(secs)))
         };
         format!("[{}{}] {percent:>3} %   {estimate}", "#".repeat(filled), ".".repeat(BAR - filled))
     }
@@ -184,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_bounded_run_says_how_far_it_is_and_when_it_ends() {
-        let mut progress = Progress::new(Shown::Not, true, &status(0, 1_000, 11_000));
+        let mut progress = Progress::new(Shown::Not, Ends::Finished, &status(0, 1_000, 11_000));
         let at = |secs| progress.began + Duration::from_secs(secs);
         let (first, second) = (at(0), at(10));
         let early = progress.block(&status(0, 1_000, 11_000), first, 1_400_000);
@@ -198,11 +212,13 @@ mod tests {
         let done = status(10_000, 11_000, 11_000);
         progress.look(&done, second);
         assert!(progress.block(&done, second, 0)[2].ends_with("100 %   the last windows fire"));
+        let replay = Progress { ends: Ends::CaughtUp, ..progress };
+        assert!(replay.block(&done, second, 0)[2].ends_with("100 %   caught up"), "its windows stay open");
     }
 
     #[test]
     fn a_run_without_end_shows_none_and_one_without_input_no_lag() {
-        let progress = Progress::new(Shown::Not, false, &status(5, 5, 5));
+        let progress = Progress::new(Shown::Not, Ends::Not, &status(5, 5, 5));
         let now = progress.began;
         assert_eq!(progress.block(&status(5, 5, 5), now, 0).len(), 2);
         let empty = Status { job: "j".into(), version: 1, ..Status::default() };

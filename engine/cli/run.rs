@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use crossbeam::channel::{RecvTimeoutError, bounded};
 
 use super::options::{self, id};
-use super::progress::{Progress, Shown};
+use super::progress::{Ends, Progress, Shown};
 use super::signals::Signals;
 use super::versions::beat::Introduced;
 use super::{JobMain, figures, replay, terminal};
@@ -61,7 +61,12 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
         let status = report();
         terminal::say(&format!("{} runs as {} and goes on from epoch {}", env.identity(), status.run, status.epoch));
     }
-    let mut progress = Progress::new(shown, bounded || until_end || replayed || until_caught_up, &report());
+    let ends = match (bounded || until_end, replayed || until_caught_up) {
+        (true, _) => Ends::Finished,
+        (false, true) => Ends::CaughtUp,
+        (false, false) => Ends::Not,
+    };
+    let mut progress = Progress::new(shown, ends, &report());
     let (stop, mut caught_up) = (running.stopper(), false);
     let ended = follow(running, &report, |status| {
         progress.tick(status);
@@ -79,10 +84,8 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     }
     let ended = ended?;
     drop(control);
-    let mut words = words(&env, &ended, &report(), until_end, progress.elapsed());
-    if caught_up {
-        words.push_str("; it had caught up with its input");
-    }
+    let how = How { until_end, caught_up, took: progress.elapsed() };
+    let words = words(&env, &ended, &report(), &how);
     match output {
         Output::Records => terminal::say(&words),
         Output::Summary => terminal::print(&format!("{words}\n"))?,
@@ -179,8 +182,16 @@ fn doubled(draw: &Draw, env: &Env) -> String {
     }
 }
 
+/// How a run went.
+struct How {
+    until_end: bool,
+    /// It was stopped since it had caught up, as it was asked to.
+    caught_up: bool,
+    took: Duration,
+}
+
 /// How it ended, for people.
-fn words(env: &Env, ended: &Ended, status: &Status, until_end: bool, took: Duration) -> String {
+fn words(env: &Env, ended: &Ended, status: &Status, run: &How) -> String {
     let job = env.identity();
     if ended.before {
         return format!(
@@ -190,14 +201,15 @@ fn words(env: &Env, ended: &Ended, status: &Status, until_end: bool, took: Durat
             env.version.saturating_add(1)
         );
     }
-    let how = match (ended.finished, until_end) {
+    let how = match (ended.finished, run.until_end) {
         (true, _) => "finished",
+        (false, _) if run.caught_up => "has caught up with its input and stopped",
         (false, true) => "was stopped before its end",
         (false, false) => "was stopped",
     };
     let (read, written) = (figures::count(status.records_read), figures::count(status.records_written));
     let (late, bad) = (figures::count(status.late), figures::count(status.bad));
-    let took = figures::span(took);
+    let took = figures::span(run.took);
     let kept = match ended.finished {
         true => "",
         false => "; open windows are kept, the same command goes on from there",
@@ -216,8 +228,10 @@ mod tests {
     fn a_run_says_how_it_ended_and_what_to_do() {
         let env = Env { state: "s".into(), job: "flights".into(), version: 1, create: true };
         let status = Status { records_read: 27_004, records_written: 14, late: 2, ..Status::default() };
+        let took = Duration::from_millis(1_200);
         let say = |finished, before, until_end| {
-            words(&env, &Ended { finished, before, epoch: 5 }, &status, until_end, Duration::from_millis(1_200))
+            let how = How { until_end, caught_up: false, took };
+            words(&env, &Ended { finished, before, epoch: 5 }, &status, &how)
         };
         assert_eq!(
             say(true, false, true),
@@ -225,6 +239,10 @@ mod tests {
         );
         assert!(say(false, false, true).contains("was stopped before its end"));
         assert!(say(false, false, false).ends_with("open windows are kept, the same command goes on from there"));
+        let caught_up = How { until_end: false, caught_up: true, took };
+        let ended = Ended { finished: false, before: false, epoch: 5 };
+        let said = words(&env, &ended, &status, &caught_up);
+        assert!(said.starts_with("flights@1 has caught up with its input and stopped after 1.2 s: "), "{said}");
         let before = say(true, true, true);
         assert!(before.contains("Nothing was read or written") && before.contains("--job-version 2"), "{before}");
     }

@@ -1,12 +1,14 @@
-//! Writes made-up clicks to a topic of Kafka, for `page_views` and `relay` to read: as many and as fast as asked for.
+//! Writes made-up clicks to a topic of Kafka or of an embedded log, for `page_views` and `relay` to read: as many and as fast as asked for.
 //!
 //! It is a plain producer and no job. `cargo run --release --example load -- --brokers localhost:9092` writes 100,000 clicks;
 //! docs/load.md tells the rest.
 
 mod clicks;
+mod place;
 mod topic;
 mod writer;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,9 +17,9 @@ use millpond::engine::cli::parse_span;
 use millpond::{Exit, Fault, Timestamp, partition_of};
 
 use clicks::{Click, Clicks};
-use writer::Writer;
+use place::Place;
 
-/// Writes made-up clicks to a topic of Kafka: the same ones for the same seed
+/// Writes made-up clicks to a topic of Kafka or of an embedded log: the same ones for the same seed
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Options {
@@ -27,6 +29,9 @@ struct Options {
     /// A setting of librdkafka; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     kafka: Vec<String>,
+    /// Write to the embedded log in this directory instead: `page_views` looks for it as `log` in its state directory
+    #[arg(long, value_name = "DIR")]
+    log: Option<PathBuf>,
     /// The topic to write to
     #[arg(long, default_value = "clicks")]
     topic: String,
@@ -97,8 +102,6 @@ fn main() -> ExitCode {
 }
 
 fn load(options: &Options) -> Result<(), Fault> {
-    let settings = writer::settings(&options.brokers, &options.kafka)?;
-    let partitions = topic::partitions(&settings, &options.topic, options.partitions)?;
     let clicks = Clicks {
         seed: options.seed,
         pages: options.pages,
@@ -107,12 +110,13 @@ fn load(options: &Options) -> Result<(), Fault> {
         out_of_order_ms: options.out_of_order.as_millis() as i64,
         late: options.late,
     };
-    let mut writer = Writer::open(&settings, &options.topic, options.transaction)?;
+    let mut place = Place::open(options)?;
+    let partitions = place.partitions();
     let began = Instant::now();
     let (mut key, mut value) = (Vec::new(), Vec::new());
     for written in 0..options.count {
-        if let Some(rate) = options.rate {
-            keep_pace(began, written, rate);
+        if let Some(early) = options.rate.and_then(|rate| early(began, written, rate)) {
+            place.pause(early)?;
         }
         let click = clicks.click(options.skip + written);
         let click = if options.live { Click { at: now_ms(), ..click } } else { click };
@@ -120,26 +124,25 @@ fn load(options: &Options) -> Result<(), Fault> {
         value.clear();
         click.put_key(&mut key);
         click.put_value(&mut value);
-        writer.write(partition_of(&key, partitions), &key, &value)?;
+        place.write(partition_of(&key, partitions), Timestamp::from_millis(click.at), &key, &value)?;
     }
-    writer.finish()?;
-    let Options { brokers, topic, count, .. } = options;
+    place.finish()?;
+    let Options { brokers, topic, count, log, .. } = options;
     let rate = *count as f64 / began.elapsed().as_secs_f64();
-    println!("{count} clicks written to topic {topic} ({partitions} partitions) at {brokers}, {rate:.0} a second");
-    println!(
-        "try next: cargo run --release --example page_views -- run --brokers {brokers} --input {topic} --until-end"
-    );
+    let log = log.as_ref().map(|dir| dir.display());
+    let at = log.as_ref().map_or_else(|| format!("at {brokers}"), |dir| format!("of the log in {dir}"));
+    println!("{count} clicks written to topic {topic} ({partitions} partitions) {at}, {rate:.0} a second");
+    let state = options.log.as_ref().and_then(|dir| dir.parent()).map(|state| state.display());
+    let place = state.map_or_else(|| format!("--brokers {brokers}"), |state| format!("--state {state}"));
+    println!("try next: cargo run --release --example page_views -- run {place} --input {topic} --until-end");
     Ok(())
 }
 
-/// Waits until the click of this number is due. What was missed is made up for.
-fn keep_pace(began: Instant, number: u64, rate: u32) {
+/// How long it is until the click of this number is due. What was missed is made up for.
+fn early(began: Instant, number: u64, rate: u32) -> Option<Duration> {
     let due = Duration::from_nanos((u128::from(number) * 1_000_000_000 / u128::from(rate.max(1))) as u64);
-    let early = due.saturating_sub(began.elapsed());
     // A sleep is never shorter than some 60 microseconds; below that, clicks go out in small bursts.
-    if early > Duration::from_micros(200) {
-        std::thread::sleep(early);
-    }
+    due.checked_sub(began.elapsed()).filter(|early| *early > Duration::from_micros(200))
 }
 
 fn now_ms() -> i64 {

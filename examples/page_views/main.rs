@@ -1,13 +1,15 @@
-//! Views of pages a minute, from clicks on Kafka to results on Kafka, every click counted once and only once.
+//! Views of pages a minute, from clicks on Kafka to results on Kafka, every click counted once and only once; and the same on the embedded log.
 //!
 //! `cargo run --release --example load` writes clicks, `cargo run --release --example page_views -- run --brokers localhost:9092` counts
 //! them; docs/page_views.md tells the story.
 
 mod views;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use millpond::{Ended, Env, Fault, Flow, Job, Json, KafkaOptions, Kept, Untimed};
+use millpond::log::{Log, LogError};
+use millpond::{Ended, Env, Exit, Fault, Flow, Job, Json, KafkaOptions, Kept, TopicKept, TopicSink, Topics, Untimed};
 
 use views::{BOUND, Click, Views};
 
@@ -29,8 +31,12 @@ struct Options {
 
 fn main() -> ExitCode {
     Job::new("page_views")
-        .about("Views of pages a minute, from clicks on Kafka to results on Kafka")
+        .about("Views of pages a minute, from clicks to results, on Kafka or in an embedded log")
         .options::<Options>()
+        .before(|env, options| match log(&env.state, options) {
+            Some(log) => has_clicks(&log, &options.input),
+            None => Ok(()),
+        })
         .after(|env, options, ended| {
             show(env, options, ended);
             Ok(())
@@ -39,14 +45,48 @@ fn main() -> ExitCode {
 }
 
 fn draw(flow: &Flow<'_>, options: &Options) -> Result<(), Fault> {
-    let kafka = options.kafka.kafka()?;
-    let clicks = kafka.read::<Click>(&options.input, Json).kept().event_time(views::time).out_of_order(BOUND);
-    let clicks = flow.source("clicks", clicks);
+    let Options { input, output, late, .. } = options;
+    if let Some(log) = log(&flow.state_dir(), options) {
+        wire(flow, log.read::<Click>(input, Json).kept(), log.write(output, Json), log.write_kept(late));
+    } else {
+        let kafka = options.kafka.kafka()?;
+        wire(flow, kafka.read::<Click>(input, Json).kept(), kafka.write(output, Json), kafka.write_kept(late));
+    }
+    Ok(())
+}
+
+/// The embedded log beside the job's state, where no cluster is named.
+fn log(state: &Path, options: &Options) -> Option<Log> {
+    (!options.kafka.given()).then(|| Log::at(state.join("log")))
+}
+
+/// Whoever forgot to name a cluster is told so.
+fn has_clicks(log: &Log, input: &str) -> Result<(), Fault> {
+    let dir = log.dir().display();
+    match log.topic(input) {
+        Err(LogError::NoSuchTopic { .. }) => Err(Fault::new(
+            Exit::Usage,
+            format!(
+                "there is no topic {input} in the log in {dir}: name a Kafka cluster with --brokers, or write clicks there with \
+                 `cargo run --release --example load -- --log {dir} --topic {input}`"
+            ),
+        )),
+        known => Ok(known.map(drop)?),
+    }
+}
+
+/// The same job, wherever its topics lie.
+fn wire<L: Topics>(
+    flow: &Flow<'_>,
+    clicks: impl Untimed<Item = Kept<Click>>,
+    to: TopicSink<L, Json>,
+    late_to: TopicKept<L>,
+) {
+    let clicks = flow.source("clicks", clicks.event_time(views::time).out_of_order(BOUND));
     let people = if flow.version() == 1 { clicks } else { clicks.filter(|click| !is_bot(click)) };
     let (views, late) = views::by_minute(people);
-    views.sink("views", kafka.write(&options.output, Json).key(|views: &Views| views.page.to_string()));
-    late.sink("late", kafka.write_kept(&options.late));
-    Ok(())
+    views.sink("views", to.key(|views: &Views| views.page.to_string()));
+    late.sink("late", late_to);
 }
 
 /// Version 2 leaves bots out: who stays for less than half a second.
@@ -56,12 +96,14 @@ fn is_bot(click: &Kept<Click>) -> bool {
 
 fn show(env: &Env, options: &Options, ended: &Ended) {
     let what = if ended.finished { "All clicks are counted" } else { "Stopped; open minutes wait in the checkpoint" };
-    println!(
-        "{what}. Views are in topic {}, late clicks in {}.",
-        env.output(&options.output),
-        env.output(&options.late)
-    );
-    println!("try next: tests/kafka/broker.sh read {}", env.output(&options.output));
+    let (views, late) = (env.output(&options.output), env.output(&options.late));
+    println!("{what}. Views are in topic {views}, late clicks in {late}.");
+    match log(&env.state, options) {
+        Some(log) => {
+            println!("try next: cargo run --release --example log -- --log {} read {views} | head", log.dir().display())
+        }
+        None => println!("try next: tests/kafka/broker.sh read {views}"),
+    }
 }
 
 #[cfg(test)]
