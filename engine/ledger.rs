@@ -17,6 +17,39 @@ pub const REGISTRY: &str = "millpond-registry";
 /// Looks at the value of a key, under the fence, and says what is to follow it; `None` leaves it as it is.
 pub type Decide<'a> = &'a mut dyn FnMut(Option<&[u8]>) -> Result<Option<Vec<u8>>, Fault>;
 
+/// A topic of one partition that tools write, and the name under which they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own<'a> {
+    /// The topic. It is made when there is none, and keeps its records for ever.
+    pub topic: &'a str,
+    /// The name by which its writers fence each other.
+    pub writer: &'a str,
+    /// Whether only the newest value of each key counts there.
+    pub compacted: bool,
+}
+
+impl Own<'static> {
+    /// The registry of job versions.
+    pub const REGISTRY: Own<'static> = Own { topic: REGISTRY, writer: REGISTRY, compacted: true };
+}
+
+/// A record that a tool appends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers, in their order.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// What a record's headers are: a name and a value each, in their order.
+pub type HeadersOf<'a, 'h> = &'a mut dyn Iterator<Item = (&'h str, &'h [u8])>;
+
+/// Is given a record and its headers.
+pub type EachWhole<'a> = &'a mut dyn for<'r, 'h> FnMut(CommittedRecord<'r>, HeadersOf<'_, 'h>);
+
 /// An outside system as tools see it.
 pub trait Ledger: Send + Sync {
     /// What people call it: `the log in /data/log`.
@@ -34,6 +67,14 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// What `decide` says, and then nothing is written; and when the registry cannot be read or written.
     fn decide(&self, key: &str, decide: Decide<'_>) -> Result<(), Fault>;
+
+    /// Fences every other writer of a topic of tools, asks `decide` what is to be appended, and appends it in one atomic, durable write.
+    /// Under the fence nobody else writes there, so what `decide` reads of the topic is all there is. Whoever was fenced in between, or does
+    /// not know what became of the write, decides anew.
+    ///
+    /// # Errors
+    /// What `decide` says, and then nothing is written; and when the topic cannot be written.
+    fn append(&self, own: Own<'_>, decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>) -> Result<(), Fault>;
 
     /// The committed offsets that each partition of an output keeps; `None` when there is no such output.
     ///
@@ -72,6 +113,14 @@ pub trait Committed: Send {
     /// # Errors
     /// When it cannot be read, or retention has overtaken the reader.
     fn read(&mut self, each: &mut dyn FnMut(CommittedRecord<'_>)) -> Result<bool, Fault>;
+
+    /// The same, with the headers of each record, where records have some.
+    ///
+    /// # Errors
+    /// As there.
+    fn read_whole(&mut self, each: EachWhole<'_>) -> Result<bool, Fault> {
+        self.read(&mut |record| each(record, &mut std::iter::empty()))
+    }
 
     /// The offset to go on from.
     fn next(&self) -> u64;

@@ -25,6 +25,7 @@
 //! - `plan`: what was drawn, as data; `host`: lowering and hosting.
 //! - [`registry`]: job versions and the live line, pure; [`compare`]: two versions' outputs; [`ledger`]: what tools need of an outside
 //!   system.
+//! - [`redrive`]: dead letters that go through the job again, pure.
 //! - `live`: a reader of the live line, [`live()`].
 //! - [`protocol`]: the commit, pure; `run`: start, workers, coordinator, recovery.
 //! - [`cli`]: the command line of every job; `control`: its socket and its metrics page; `status`: what it says of itself.
@@ -34,6 +35,7 @@ pub mod cli;
 pub mod compare;
 pub mod ledger;
 pub mod protocol;
+pub mod redrive;
 pub mod registry;
 
 mod change;

@@ -37,6 +37,11 @@ pub struct Origin {
     pub last: u64,
 }
 
+impl Origin {
+    /// In the place of a partition: the offsets are of [requests](crate::redrive).
+    pub(crate) const AGAIN: u32 = u32::MAX;
+}
+
 /// Records on their way through a chain.
 ///
 /// `positions` is empty unless a step of the flow asks for them (`first`, `last`, `collect`, `try_map`); otherwise it goes with `rows`.

@@ -44,6 +44,24 @@ impl Env {
         if self.version == 1 { name.to_owned() } else { format!("{name}.v{}", self.version) }
     }
 
+    /// The name of the topic that holds what of the dead letters is to go through this job@version again: a topic of its own, named like
+    /// its outputs.
+    ///
+    /// ```
+    /// let env = millpond_engine::Env { state: "s".into(), job: "views".into(), version: 2, create: true };
+    /// assert_eq!(env.redrive(), "views-redrive.v2");
+    /// ```
+    #[must_use]
+    pub fn redrive(&self) -> String {
+        self.output(&format!("{}-redrive", self.job))
+    }
+
+    /// The name under which tools write that topic: `job@version.redrive`.
+    #[must_use]
+    pub fn redriver(&self) -> String {
+        format!("{}.redrive", self.identity())
+    }
+
     /// Where the state of this job@version lies.
     #[must_use]
     pub fn home(&self) -> PathBuf {
@@ -157,6 +175,10 @@ pub trait Collect<T> {
     fn take(&mut self, arrival: Arrival, value: T);
     /// The source knows that nothing before `watermark` will follow in this partition.
     fn promise(&mut self, watermark: Timestamp);
+    /// The record that comes next, at `offset`, is asked for again: it lay at `first` (partition and offset) when it was read first.
+    fn again(&mut self, offset: u64, first: (u32, u64)) {
+        let _ = (offset, first);
+    }
     /// No record before the position `next` is left to read: what lies there holds none.
     fn passed(&mut self, next: u64) {
         let _ = next;
@@ -208,8 +230,18 @@ pub trait Source: 'static {
     /// Time settings: out-of-order bound, idleness, future guard.
     fn pace(&self) -> Pace;
 
-    /// The [`identity`](crate::sink::System::identity) of the system it reads from, where that keeps positions for lag tools.
+    /// The [`identity`](crate::sink::System::identity) of the system it reads from, where that writes too.
     fn system(&self) -> Option<String> {
+        None
+    }
+
+    /// The same source, reading from `topic` of its system what is to go through the job again: the [requests](crate::redrive) that are
+    /// made of the source called `name`. `None` where it has no such topics.
+    fn redriven(&self, name: &str, topic: &str) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = (name, topic);
         None
     }
 

@@ -23,6 +23,11 @@ pub trait Untimed: Sized + 'static {
     fn system(&self) -> Option<String> {
         None
     }
+    /// See [`Source::redriven`].
+    fn redriven(&self, name: &str, topic: &str) -> Option<Self> {
+        let _ = (name, topic);
+        None
+    }
     /// See [`Source::grows`].
     fn grows(&self) -> bool {
         false
@@ -141,6 +146,10 @@ impl<S: Untimed, C: Clocked<S::Item>> Source for Timed<S, C> {
     fn system(&self) -> Option<String> {
         self.source.system()
     }
+    fn redriven(&self, name: &str, topic: &str) -> Option<Self> {
+        let source = self.source.redriven(name, topic)?;
+        Some(Timed { source, clock: self.clock.clone(), pace: self.pace })
+    }
     fn grows(&self) -> bool {
         self.source.grows()
     }
@@ -176,6 +185,9 @@ impl<T, C: Clocked<T>, O: Collect<T>> Collect<T> for Stamping<'_, C, O> {
     }
     fn promise(&mut self, watermark: Timestamp) {
         self.into.promise(watermark);
+    }
+    fn again(&mut self, offset: u64, first: (u32, u64)) {
+        self.into.again(offset, first);
     }
     fn passed(&mut self, next: u64) {
         self.into.passed(next);

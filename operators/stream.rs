@@ -83,7 +83,7 @@ impl<'s, T: Data> Stream<'s, T> {
                 spread(done, record.at, record.seen, position, f(record.value));
             }
         };
-        Stream { line: self.line.step("flat_map", step) }
+        Stream { line: self.line.step("flat_map", step).spread() }
     }
 
     /// Makes one record out of each, or an error: what becomes of a refused record is the job's policy.
@@ -96,7 +96,8 @@ impl<'s, T: Data> Stream<'s, T> {
     where
         I: IntoIterator<Item: Data>,
     {
-        self.try_each("try_flat_map", f)
+        let Stream { line } = self.try_each("try_flat_map", f);
+        Stream { line: line.spread() }
     }
 
     fn try_each<I, E: Display>(self, kind: &str, f: impl Fn(T) -> Result<I, E> + 'static) -> Stream<'s, I::Item>

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use millpond_engine::ledger::{Committed, CommittedRecord};
+use millpond_engine::ledger::{Committed, CommittedRecord, EachWhole};
 use millpond_engine::{Exit, Fault};
 use millpond_state::Timestamp;
 use rdkafka::consumer::Consumer as _;
@@ -91,6 +91,10 @@ fn event_time(message: &BorrowedMessage<'_>) -> Timestamp {
 
 impl Committed for Follow {
     fn read(&mut self, each: &mut dyn FnMut(CommittedRecord<'_>)) -> Result<bool, Fault> {
+        self.read_whole(&mut |record, _| each(record))
+    }
+
+    fn read_whole(&mut self, each: EachWhole<'_>) -> Result<bool, Fault> {
         let target = match self.target {
             Some(target) => target,
             None => {
@@ -115,7 +119,9 @@ impl Committed for Follow {
                     self.next = offset + 1;
                     taken += 1;
                     let (at, key, value) = (event_time(&message), message.key(), message.payload());
-                    each(CommittedRecord { offset, at, key, value });
+                    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+                    let mut headers = headers.map(|header| (header.key, header.value.unwrap_or_default()));
+                    each(CommittedRecord { offset, at, key, value }, &mut headers);
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) if self.fresh || target <= self.next + 1 => {
                     // Between the last record and the end there are only markers, and records of aborted transactions.

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_executor::block_on;
-use millpond_engine::ledger::{Committed, Decide, Ledger, REGISTRY};
+use millpond_engine::ledger::{Added, Committed, Decide, Ledger, Own, REGISTRY};
 use millpond_engine::{Exit, Fault, Lines};
 use millpond_state::Timestamp;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -29,7 +30,7 @@ use super::{Kafka, fault};
 const ATTEMPTS: u32 = 50;
 /// How long a cluster may be silent: a job's start and end wait for this, and neither needs it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long one call of the registry's transaction may take.
+/// How long one call of a tool's transaction may take.
 const CALL: Duration = Duration::from_secs(10);
 
 /// A cluster's ledger.
@@ -95,10 +96,15 @@ impl KafkaLedger {
     }
 
     /// One decision under the fence. `None` when somebody else came in between, or the outcome is not known.
-    fn attempt(&self, key: &str, decide: Decide<'_>, wanted: &mut Option<Vec<u8>>) -> Result<Option<()>, Fault> {
-        let (producer, _) = self.kafka.producer(&Purpose::Commits(REGISTRY.to_owned()), 1 << 20)?;
+    fn attempt(
+        &self,
+        own: Own<'_>,
+        largest: u64,
+        decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>,
+    ) -> Result<Option<()>, Fault> {
+        let (producer, _) = self.kafka.producer(&Purpose::Commits(own.writer.to_owned()), largest)?;
         let client = producer.client();
-        self.kafka.ask_within(PATIENCE, "taking over the registry", || {
+        self.kafka.ask_within(PATIENCE, &format!("taking over topic {}", own.topic), || {
             client.poll(Duration::ZERO);
             client.init_transactions(REQUEST).map_err(Failure::from).map_err(|failure| match failure.class() {
                 Class::Again => Code::OperationTimedOut,
@@ -106,19 +112,14 @@ impl KafkaLedger {
                 _ => failure.code(),
             })
         })?;
-        let newest = self.newest()?;
-        if wanted.is_some() && wanted.as_ref() == newest.get(key) {
-            // What was not known before: it was written after all.
+        let added = decide()?;
+        if added.is_empty() {
             return Ok(Some(()));
         }
-        let Some(next) = decide(newest.get(key).map(Vec::as_slice))? else { return Ok(Some(())) };
-        *wanted = Some(next.clone());
         let written = client
             .begin_transaction()
             .and_then(|()| {
-                client
-                    .send(BaseRecord::to(REGISTRY).partition(0).key(key.as_bytes()).payload(&next))
-                    .map_err(|(error, _)| error)
+                added.iter().try_for_each(|one| client.send(record(own.topic, one)).map_err(|(error, _)| error))
             })
             .map_err(Failure::from)
             .and_then(|()| producer.commit(CALL));
@@ -130,10 +131,19 @@ impl KafkaLedger {
             }
             Err(failure) => Err(Fault::new(
                 Exit::FixJob,
-                format!("the registry at {} cannot be written: {failure}", self.kafka.brokers),
+                format!("topic {} at {} cannot be written: {failure}", own.topic, self.kafka.brokers),
             )),
         }
     }
+}
+
+fn record<'a>(topic: &'a str, added: &'a Added) -> BaseRecord<'a, [u8], [u8]> {
+    let headers = added
+        .headers
+        .iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+    let record = BaseRecord { key: added.key.as_deref(), payload: added.value.as_deref(), ..BaseRecord::to(topic) };
+    record.partition(0).headers(headers)
 }
 
 impl Lines for Kafka {
@@ -152,12 +162,31 @@ impl Ledger for KafkaLedger {
     }
 
     fn decide(&self, key: &str, decide: Decide<'_>) -> Result<(), Fault> {
-        if self.partitions(REGISTRY)?.is_none() {
-            self.kafka.prepare(&mut [Output::compacted(REGISTRY)], true, 1)?;
-        }
         let mut wanted = None;
+        self.append(Own::REGISTRY, &mut || {
+            let newest = self.newest()?;
+            if wanted.is_some() && wanted.as_ref() == newest.get(key) {
+                // What was not known before: it was written after all.
+                return Ok(Vec::new());
+            }
+            let next = decide(newest.get(key).map(Vec::as_slice))?;
+            wanted.clone_from(&next);
+            let added = |next| Added { key: Some(key.as_bytes().to_owned()), value: Some(next), headers: Vec::new() };
+            Ok(next.map(added).into_iter().collect())
+        })
+    }
+
+    fn append(&self, own: Own<'_>, decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>) -> Result<(), Fault> {
+        let mut largest = 1 << 20;
+        if !own.compacted {
+            let mut topic = [Output::kept_for_ever(own.topic)];
+            self.kafka.prepare(&mut topic, true, 1)?;
+            largest = topic[0].takes.largest;
+        } else if self.partitions(own.topic)?.is_none() {
+            self.kafka.prepare(&mut [Output::compacted(own.topic)], true, 1)?;
+        }
         for attempt in 0..ATTEMPTS {
-            if self.attempt(key, decide, &mut wanted)?.is_some() {
+            if self.attempt(own, largest, decide)?.is_some() {
                 return Ok(());
             }
             // Two that fence each other in step would do so for ever.
@@ -167,8 +196,8 @@ impl Ledger for KafkaLedger {
         Err(Fault::new(
             Exit::Retry,
             format!(
-                "the registry at {} was written by others {ATTEMPTS} times in between; ask again",
-                self.kafka.brokers
+                "topic {} at {} was written by others {ATTEMPTS} times in between; ask again",
+                own.topic, self.kafka.brokers
             ),
         ))
     }

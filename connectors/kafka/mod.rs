@@ -24,7 +24,7 @@
 //! so that a second instance takes over instead of writing beside the first.
 //!
 //! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `connect` asks for
-//! partitions and offsets, `source` reads, `outlets` makes the topics that are written, `send` writes, `transaction` and `decider` commit,
+//! partitions and offsets, `source` and `hand` read, `outlets` makes the topics that are written, `send` writes, `transaction` and `decider` commit,
 //! `writer` is for programs that feed topics, `raw` calls librdkafka.
 
 mod client;
@@ -33,6 +33,7 @@ mod decider;
 mod failure;
 mod fault;
 mod follow;
+mod hand;
 mod ledger;
 mod options;
 mod outlets;

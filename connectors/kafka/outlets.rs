@@ -26,9 +26,20 @@ const BACK: i64 = 16;
 pub(super) struct Output {
     pub(super) sink: u32,
     pub(super) topic: String,
-    upsert: bool,
+    keeps: Keeps,
     pub(super) partitions: u32,
     pub(super) takes: Takes,
+}
+
+/// What a topic keeps that is made here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeps {
+    /// What the broker's own settings say.
+    Usual,
+    /// The newest value of each key.
+    Newest,
+    /// Everything. Its records may be larger than others: they are those of another topic with more headers.
+    Everything,
 }
 
 /// What a topic takes, by its settings.
@@ -60,12 +71,18 @@ impl Takes {
 impl Output {
     pub(super) fn new(env: &Env, outlet: &Outlet) -> Self {
         let topic = env.output(&outlet.to);
-        Output { sink: outlet.sink, topic, upsert: outlet.upsert, partitions: 0, takes: Takes::DEFAULT }
+        let keeps = if outlet.upsert { Keeps::Newest } else { Keeps::Usual };
+        Output { sink: outlet.sink, topic, keeps, partitions: 0, takes: Takes::DEFAULT }
     }
 
     /// A topic of that very name, in which the newest value of each key counts.
     pub(super) fn compacted(topic: &str) -> Self {
-        Output { sink: 0, topic: topic.to_owned(), upsert: true, partitions: 0, takes: Takes::DEFAULT }
+        Output { sink: 0, topic: topic.to_owned(), keeps: Keeps::Newest, partitions: 0, takes: Takes::DEFAULT }
+    }
+
+    /// A topic of that very name, whose records stay.
+    pub(super) fn kept_for_ever(topic: &str) -> Self {
+        Output { keeps: Keeps::Everything, ..Output::compacted(topic) }
     }
 }
 
@@ -108,7 +125,15 @@ impl Kafka {
                 }
                 let count = i32::try_from(count).unwrap_or(i32::MAX);
                 let new = NewTopic::new(&topic, count, TopicReplication::Fixed(-1));
-                let new = if output.upsert { new.set("cleanup.policy", "compact") } else { new };
+                let new = match output.keeps {
+                    Keeps::Usual => new,
+                    Keeps::Newest => new.set("cleanup.policy", "compact"),
+                    Keeps::Everything => new
+                        .set("cleanup.policy", "delete")
+                        .set("retention.ms", "-1")
+                        .set("retention.bytes", "-1")
+                        .set("max.message.bytes", "16777216"),
+                };
                 self.ask(&format!("creating topic {topic}"), || {
                     let made = block_on(admin.create_topics([&new], &options)).map_err(code)?;
                     match made.into_iter().next() {

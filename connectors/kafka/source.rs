@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use millpond_engine::source::{
-    Arrival, Assigned, Collect, Env, From, Original, Partition, Read, Reader, SourcePlan, Waker,
-};
+use millpond_engine::source::{Assigned, Collect, Env, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond_engine::{Exit, Fault, Untimed};
 use millpond_state::{Data, Timestamp};
 use rdkafka::consumer::Consumer as _;
@@ -19,8 +17,9 @@ use super::Kafka;
 use super::client::{Consumer, Context};
 use super::connect::Asking;
 use super::fault::{Class, class};
+use super::hand::{hand_again, hand_over};
 use super::raw::{Keep, Message, PartitionQueue, Topic};
-use crate::format::{AnyFormat, Incoming, Keeping, Kept, Message as Whole, Messages, Unpack, Values};
+use crate::format::{AnyFormat, Keeping, Kept, Message as Whole, Messages, Unpack, Values};
 
 /// How often it is looked how far the log goes beyond what can be read.
 const LOOK: Duration = Duration::from_secs(1);
@@ -32,6 +31,8 @@ pub struct KafkaSource<T, U> {
     topic: String,
     committed_only: bool,
     unpack: U,
+    /// The source whose requests it reads, when the topic is one of requests.
+    asked_of: Option<Arc<str>>,
     /// For questions; made with the first.
     asking: OnceCell<Rc<Consumer>>,
     of: PhantomData<fn() -> T>,
@@ -52,11 +53,13 @@ impl<T, U> std::fmt::Debug for KafkaSource<T, U> {
 impl<T, U> KafkaSource<T, U> {
     pub(super) fn new(kafka: Kafka, topic: &str, unpack: U) -> Self {
         let topic = topic.to_owned();
-        KafkaSource { kafka, topic, committed_only: true, unpack, asking: OnceCell::new(), of: PhantomData }
+        let (asking, asked_of) = (OnceCell::new(), None);
+        KafkaSource { kafka, topic, committed_only: true, unpack, asked_of, asking, of: PhantomData }
     }
 
     fn with<T2, U2>(&self, unpack: U2) -> KafkaSource<T2, U2> {
-        KafkaSource { committed_only: self.committed_only, ..KafkaSource::new(self.kafka.clone(), &self.topic, unpack) }
+        let (committed_only, asked_of) = (self.committed_only, self.asked_of.clone());
+        KafkaSource { committed_only, asked_of, ..KafkaSource::new(self.kafka.clone(), &self.topic, unpack) }
     }
 
     /// Reads records of transactions that are not committed yet, or never will be, too. What comes out then depends on when it was read:
@@ -89,6 +92,12 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
     fn plan(&self) -> SourcePlan {
         let kind = if self.committed_only { "kafka" } else { "kafka, uncommitted too:" };
         SourcePlan { kind: kind.to_owned(), from: self.topic.clone(), bounded: false, bound_micros: 0 }
+    }
+
+    fn redriven(&self, name: &str, topic: &str) -> Option<Self> {
+        // What somebody did not come to ask is not asked, whatever else is read uncommitted.
+        let again = KafkaSource::new(self.kafka.clone(), topic, self.unpack.clone());
+        Some(KafkaSource { asked_of: Some(name.into()), ..again })
     }
 
     fn grows(&self) -> bool {
@@ -134,6 +143,7 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
             reports,
             waker,
             keep: Keep::No,
+            asked_of: self.asked_of.clone(),
             unpack: self.unpack.clone(),
             of: PhantomData,
         };
@@ -153,6 +163,7 @@ pub struct KafkaReader<T, U> {
     reports: Arc<AtomicBool>,
     waker: Waker,
     keep: Keep,
+    asked_of: Option<Arc<str>>,
     unpack: U,
     of: PhantomData<fn() -> T>,
 }
@@ -245,7 +256,7 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
         if self.reports.swap(false, Ordering::AcqRel) {
             self.listen()?;
         }
-        let (unpack, keep, place) = (&self.unpack, self.keep, &self.place);
+        let (unpack, keep, place, asked_of) = (&self.unpack, self.keep, &self.place, self.asked_of.as_deref());
         let Slot { partition, queue, next, end, at_end, log_end, looked } = &mut self.slots[slot];
         if *next >= *end {
             return Ok(Read::Finished);
@@ -263,7 +274,11 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
                     *at_end = false;
                     *next = offset + 1;
                     taken += 1;
-                    return match hand_over(unpack, message, into) {
+                    let handed = match asked_of {
+                        None => hand_over(unpack, message, into),
+                        Some(name) => hand_again(name, unpack, message, into),
+                    };
+                    return match handed {
                         Ok(()) => keep,
                         Err(()) => Keep::UntilNext,
                     };
@@ -365,30 +380,6 @@ impl Place {
             (_, class) => {
                 Some(Fault::new(class.exit(), format!("{place} cannot be read on at offset {next}: {code}: {text}")))
             }
-        }
-    }
-}
-
-#[inline]
-fn hand_over<T, U: Unpack<T>, C: Collect<T>>(unpack: &U, message: &Message, into: &mut C) -> Result<(), ()> {
-    let (key, value) = (message.key(), message.value());
-    let len = value.map_or(0, <[u8]>::len) + key.map_or(0, <[u8]>::len);
-    let timestamp = message.millis().map(Timestamp::from_millis);
-    let stamp = timestamp.unwrap_or(Timestamp::MIN);
-    let arrival = Arrival {
-        offset: message.offset(),
-        stamp,
-        logged: timestamp.unwrap_or(Timestamp::MAX),
-        bytes: u32::try_from(len).unwrap_or(u32::MAX),
-    };
-    match unpack.unpack(Incoming { key, value, headers: message.headers(), timestamp: stamp }) {
-        Ok(value) => {
-            into.take(arrival, value);
-            Ok(())
-        }
-        Err(error) => {
-            into.refuse(arrival, error.to_string());
-            Err(())
         }
     }
 }

@@ -28,7 +28,7 @@ impl LogSystem {
 
 impl System for LogSystem {
     fn identity(&self) -> String {
-        format!("log:{}", canonical(self.log.dir()).display())
+        identity(&self.log)
     }
 
     fn open(&self, env: &Env, outlets: &[Outlet]) -> Result<Opened, Fault> {
@@ -56,6 +56,11 @@ impl System for LogSystem {
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
         Some(Arc::new(LogLedger::new(self.log.clone())))
     }
+}
+
+/// What tells a log from others.
+pub(super) fn identity(log: &Log) -> String {
+    format!("log:{}", canonical(log.dir()).display())
 }
 
 fn look(log: &Log, job: &str) -> Result<Option<String>, Fault> {

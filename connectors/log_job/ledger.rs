@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millpond_engine::ledger::{Committed, CommittedRecord, Decide, Ledger, REGISTRY};
+use millpond_engine::ledger::{Added, Committed, CommittedRecord, Decide, EachWhole, Ledger, Own, REGISTRY};
 use millpond_engine::{Fault, Lines};
 use millpond_state::Timestamp;
 
 use crate::log::{Log, LogError, Reader, Record, Settings, Start, Writer};
 
-/// How long a registry that somebody else writes is waited for. Each holds it for milliseconds.
+/// How long a topic of tools that somebody else writes is waited for. Each holds it for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 const BETWEEN: Duration = Duration::from_millis(5);
 /// Small segments, so that what was said long ago goes soon.
@@ -33,16 +33,18 @@ impl LogLedger {
         LogLedger { log }
     }
 
-    /// The registry's writer, once nobody else has it.
-    fn fence(&self) -> Result<Writer, Fault> {
+    /// The writer of a topic of tools, once nobody else has it.
+    fn fence(&self, own: Own<'_>) -> Result<Writer, Fault> {
         let log = Log::open(self.log.dir())?;
-        match log.create_topic(REGISTRY, Settings::partitions(1).compacted().segment_bytes(SEGMENT)) {
+        let settings = Settings::partitions(1);
+        let settings = if own.compacted { settings.compacted().segment_bytes(SEGMENT) } else { settings };
+        match log.create_topic(own.topic, settings) {
             Ok(_) | Err(LogError::TopicExists { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         let begun = Instant::now();
         loop {
-            match log.writer(REGISTRY) {
+            match log.writer(own.writer) {
                 Err(LogError::Locked { .. }) if begun.elapsed() < PATIENCE => thread::sleep(BETWEEN),
                 other => return Ok(other?),
             }
@@ -95,14 +97,31 @@ impl Ledger for LogLedger {
     }
 
     fn decide(&self, key: &str, decide: Decide<'_>) -> Result<(), Fault> {
-        let mut writer = self.fence()?;
-        let claim = writer.claim(REGISTRY)?;
-        let newest = self.newest()?;
-        let Some(next) = decide(newest.get(key).map(Vec::as_slice))? else { return Ok(()) };
+        self.append(Own::REGISTRY, &mut || {
+            let next = decide(self.newest()?.get(key).map(Vec::as_slice))?;
+            let added = |next| Added { key: Some(key.as_bytes().to_owned()), value: Some(next), headers: Vec::new() };
+            Ok(next.map(added).into_iter().collect())
+        })
+    }
+
+    fn append(&self, own: Own<'_>, decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>) -> Result<(), Fault> {
+        let mut writer = self.fence(own)?;
+        let claim = writer.claim(own.topic)?;
+        let added = decide()?;
+        if added.is_empty() {
+            return Ok(());
+        }
         let epoch = writer.last_commit().map_or(1, |commit| commit.epoch + 1);
-        writer.append(claim, 0, &Record::new(Timestamp::EPOCH, &next).key(key.as_bytes()))?;
+        for Added { key, value, headers } in &added {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+            let (key, value) = (key.as_deref(), value.as_deref());
+            writer.append(claim, 0, &Record { event_time: Timestamp::EPOCH, key, value, headers: &headers })?;
+        }
         writer.commit(epoch, b"")?;
-        Ok(writer.compact()?)
+        if own.compacted {
+            writer.compact()?;
+        }
+        Ok(())
     }
 
     fn kept(&self, output: &str) -> Result<Option<Vec<Range<u64>>>, Fault> {
@@ -144,10 +163,14 @@ struct LogCommitted {
 
 impl Committed for LogCommitted {
     fn read(&mut self, each: &mut dyn FnMut(CommittedRecord<'_>)) -> Result<bool, Fault> {
+        self.read_whole(&mut |record, _| each(record))
+    }
+
+    fn read_whole(&mut self, each: EachWhole<'_>) -> Result<bool, Fault> {
         let Some(block) = self.reader.read_block(BLOCK)? else { return Ok(false) };
         for record in block.records() {
             let (offset, at) = (record.offset, record.event_time);
-            each(CommittedRecord { offset, at, key: record.key, value: record.value });
+            each(CommittedRecord { offset, at, key: record.key, value: record.value }, &mut record.headers.into_iter());
         }
         self.reader.reuse(block);
         Ok(true)

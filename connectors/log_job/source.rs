@@ -10,10 +10,12 @@ use millpond_engine::source::{
 use millpond_engine::{Exit, Fault, Untimed};
 use millpond_state::Data;
 
+use super::decider::identity;
 use super::fetch::Fetching;
 use crate::ahead::{Ahead, Next};
 use crate::format::{AnyFormat, Incoming, Keeping, Kept, Message, Messages, Unpack, Values};
 use crate::log::{Block, Cursor, Log, LogError, RecordRef, Start};
+use crate::topic::Asked;
 
 /// What [`Log::read`] makes.
 #[derive(Debug)]
@@ -22,18 +24,21 @@ pub struct LogSource<T, U> {
     log: Log,
     topic: String,
     unpack: U,
+    /// The source whose requests it reads, when the topic is one of requests.
+    asked_of: Option<Arc<str>>,
     of: PhantomData<fn() -> T>,
 }
 
 impl<T, U: Clone> Clone for LogSource<T, U> {
     fn clone(&self) -> Self {
-        LogSource::new(self.log.clone(), &self.topic, self.unpack.clone())
+        let asked_of = self.asked_of.clone();
+        LogSource { asked_of, ..LogSource::new(self.log.clone(), &self.topic, self.unpack.clone()) }
     }
 }
 
 impl<T, U> LogSource<T, U> {
     pub(super) fn new(log: Log, topic: &str, unpack: U) -> Self {
-        LogSource { log, topic: topic.to_owned(), unpack, of: PhantomData }
+        LogSource { log, topic: topic.to_owned(), unpack, asked_of: None, of: PhantomData }
     }
 }
 
@@ -90,6 +95,15 @@ impl<T: Data, U: Unpack<T>> Untimed for LogSource<T, U> {
         SourcePlan { kind: "log".to_owned(), from: self.topic.clone(), bounded: false, bound_micros: 0 }
     }
 
+    fn system(&self) -> Option<String> {
+        Some(identity(&self.log))
+    }
+
+    fn redriven(&self, name: &str, topic: &str) -> Option<Self> {
+        let again = LogSource::new(self.log.clone(), topic, self.unpack.clone());
+        Some(LogSource { asked_of: Some(name.into()), ..again })
+    }
+
     fn connect(&self, _: &Env, from: &From) -> Result<Vec<Partition>, Fault> {
         let id = self.log.topic(&self.topic).map_err(missing)?.id;
         let kept = self.log.offsets(&self.topic).map_err(missing)?;
@@ -116,7 +130,8 @@ impl<T: Data, U: Unpack<T>> Untimed for LogSource<T, U> {
         let slots: Vec<_> = slots.collect();
         let fetching = Fetching::new(self.log.clone(), readers, Arc::clone(&ends));
         let ahead = Ahead::start("log-reader", slots.len(), fetching, waker)?;
-        Ok(LogReader { ahead, slots, ends, unpack: self.unpack.clone(), of: PhantomData })
+        let (unpack, asked_of) = (self.unpack.clone(), self.asked_of.clone());
+        Ok(LogReader { ahead, slots, ends, unpack, asked_of, of: PhantomData })
     }
 }
 
@@ -127,6 +142,7 @@ pub struct LogReader<T, U> {
     slots: Vec<Slot>,
     ends: Arc<[AtomicU64]>,
     unpack: U,
+    asked_of: Option<Arc<str>>,
     of: PhantomData<fn() -> T>,
 }
 
@@ -165,7 +181,10 @@ impl<T: Data, U: Unpack<T>> Reader<T> for LogReader<T, U> {
                     }
                     *next = record.offset + 1;
                     taken += 1;
-                    hand_over(&self.unpack, &record, into);
+                    match &self.asked_of {
+                        None => hand_over(&self.unpack, &record, into),
+                        Some(name) => hand_again(name, &self.unpack, &record, into),
+                    }
                 }
                 *cursor = records.cursor();
                 // The block stays until the next call: the bytes of what was just read may be asked for.
@@ -224,13 +243,26 @@ impl<T: Data, U: Unpack<T>> Reader<T> for LogReader<T, U> {
 
 #[inline]
 fn hand_over<T, U: Unpack<T>, C: Collect<T>>(unpack: &U, record: &RecordRef<'_>, into: &mut C) {
-    let len = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
-    let bytes = u32::try_from(len).unwrap_or(u32::MAX);
-    let arrival = Arrival { offset: record.offset, stamp: record.event_time, logged: record.append_time, bytes };
+    let arrival = arrival(record);
     let incoming =
         Incoming { key: record.key, value: record.value, headers: record.headers, timestamp: record.event_time };
     match unpack.unpack(incoming) {
         Ok(value) => into.take(arrival, value),
         Err(error) => into.refuse(arrival, error.to_string()),
     }
+}
+
+#[cold]
+fn hand_again<T, U: Unpack<T>, C: Collect<T>>(name: &str, unpack: &U, record: &RecordRef<'_>, into: &mut C) {
+    let headers = record.headers.collect();
+    let asked = Asked { arrival: arrival(record), key: record.key, value: record.value, headers };
+    // What does not decode was told to the job.
+    let _ = asked.hand_over(name, unpack, into);
+}
+
+#[inline]
+fn arrival(record: &RecordRef<'_>) -> Arrival {
+    let len = record.value.map_or(0, <[u8]>::len) + record.key.map_or(0, <[u8]>::len);
+    let bytes = u32::try_from(len).unwrap_or(u32::MAX);
+    Arrival { offset: record.offset, stamp: record.event_time, logged: record.append_time, bytes }
 }

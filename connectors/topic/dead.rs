@@ -55,10 +55,9 @@ impl Encode<DeadLetter> for Encoder {
             for (name, value) in &letter.headers {
                 out.header(name, value);
             }
-            let position = format!("{}/{}/{}", letter.source, letter.partition, letter.offset);
-            out.header("millpond-error", letter.error.as_bytes());
-            out.header("millpond-step", letter.step.as_bytes());
-            out.header("millpond-position", position.as_bytes());
+            for (name, value) in letter.own_headers() {
+                out.header(name, value.as_bytes());
+            }
         }
         Ok(())
     }
@@ -83,6 +82,9 @@ mod tests {
             source: "clicks".into(),
             partition: 2,
             offset: 17,
+            whole: true,
+            attempt: 1,
+            ..DeadLetter::default()
         };
         let row = |value| Record { at: Timestamp::from_secs(5), seen: Timestamp::MIN, value: letter(value) };
         let mut batch = Batch { rows: vec![row(Some(&b"{"[..])), row(None)], ..Batch::default() };
@@ -90,12 +92,13 @@ mod tests {
         Log::at("nowhere").dead_letters("dead").encoder(3).encode(&mut batch, &mut out).unwrap();
         let found: Vec<_> = out.records().map(|record| (record.key, record.value, record.at.secs())).collect();
         assert_eq!(found, [(Some(&b"k\xff"[..]), Some(&b"{"[..]), 5), (Some(&b"k\xff"[..]), None, 5)]);
-        let expected: [(&str, &[u8]); 5] = [
+        let expected: [(&str, &[u8]); 6] = [
             ("trace", b"1"),
             ("trace", b"2"),
             ("millpond-error", b"not JSON"),
             ("millpond-step", b"clicks"),
             ("millpond-position", b"clicks/2/17"),
+            ("millpond-whole", b"yes"),
         ];
         for index in 0..2 {
             assert_eq!(out.headers(index).collect::<Vec<_>>(), expected);

@@ -3,11 +3,13 @@
 //! A sink here says how a record becomes key, value and headers, and which partition it goes to. Where the topic lies, and whose atomic
 //! write makes its records real, is the [`Topics`]' own.
 //!
-//! Modules: `sink` (values), `upsert` (changes), `dead` (bad records), `kept` (records written on unchanged), `key` (keys and the partitions they choose).
+//! Modules: `sink` (values), `upsert` (changes), `dead` (bad records), `kept` (records written on unchanged), `key` (keys and the partitions they choose),
+//! `redrive` (dead letters that a source reads again).
 
 mod dead;
 mod kept;
 mod key;
+mod redrive;
 mod sink;
 mod upsert;
 
@@ -19,6 +21,7 @@ use millpond_engine::sink::System;
 pub use dead::DeadLetters;
 pub use kept::TopicKept;
 pub use key::{WireKey, partition_of};
+pub(crate) use redrive::Asked;
 pub use sink::{TopicSink, TopicSinkBy};
 pub use upsert::TopicUpsert;
 

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use millpond_state::store::CheckpointId;
 
 use super::options::{self, id};
-use super::{JobMain, lives, replay};
+use super::{JobMain, dead, lives, replay};
 use crate::{Exit, Fault};
 
 /// More workers than key groups would leave some without a key.
@@ -44,6 +44,7 @@ pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
         .subcommand(leaf("plan", "Show what the job does, without running it", vec![json(), dot()])?)
         .subcommand(leaf("status", "Show how the job stands, whether it runs or not", vec![json()])?)
         .subcommand(checkpoints)
+        .subcommand(dead::command(job)?)
         .subcommand(leaf("versions", "List the job's versions and how the live line runs", vec![json()])?)
         .subcommand(leaf(
             "compare",
@@ -56,7 +57,7 @@ pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
         .subcommand(leaf("tail", "Print committed records of an output", lives::tail())?))
 }
 
-fn leaf(job: &JobMain, name: &'static str, about: &'static str, args: Vec<Arg>) -> Result<Command, Fault> {
+pub(super) fn leaf(job: &JobMain, name: &'static str, about: &'static str, args: Vec<Arg>) -> Result<Command, Fault> {
     let ours = Command::new(name).about(about).args(args).args(whose());
     let own = (job.augment)(Command::new(name));
     for own in own.get_arguments() {

@@ -8,12 +8,14 @@
 //! - `run` starts a job and stays with it: `signals`, `progress` (drawn through `terminal`).
 //! - `replay` is what a run from the beginning has more of; `check` says what can make it differ.
 //! - `versions` is everything about versions of a job: the registry, and the commands that read and decide.
+//! - `dead` is `dead-letters`: what could not be used, and sending it through the job again.
 //! - `plan` (`tree`, `dot`), `status` (`stopped`) and `checkpoints` only look.
 //! - `diagnostics` sets up `tracing` and panics; `table` and `figures` are how things are written for people.
 
 mod check;
 mod checkpoints;
 mod command;
+mod dead;
 mod diagnostics;
 mod dot;
 mod figures;
@@ -164,6 +166,7 @@ fn execute(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Result<Ex
         Some(("rollback", matches)) => versions::switch::rollback(job, matches),
         Some(("retire", matches)) => versions::retire::retire(job, matches),
         Some(("tail", matches)) => versions::tail::tail(job, matches),
+        Some(("dead-letters", matches)) => dead::run(job, matches),
         Some(("checkpoints", matches)) => match matches.subcommand() {
             Some(("verify", matches)) => checkpoints::verify(job, matches),
             Some((_, matches)) => checkpoints::list(job, matches),

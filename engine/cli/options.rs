@@ -171,6 +171,14 @@ pub(super) mod id {
     pub(crate) const UNTIL: &str = "millpond.until";
     pub(crate) const SCRATCH: &str = "millpond.scratch";
     pub(crate) const MEMORY_MIB: &str = "millpond.memory-mib";
+    pub(crate) const IDS: &str = "millpond.ids";
+    pub(crate) const ALL: &str = "millpond.all";
+    pub(crate) const TOPIC: &str = "millpond.topic";
+    pub(crate) const PARTITION: &str = "millpond.partition";
+    pub(crate) const OFFSET: &str = "millpond.offset";
+    pub(crate) const ERROR: &str = "millpond.error";
+    pub(crate) const STATUS: &str = "millpond.status";
+    pub(crate) const LIMIT: &str = "millpond.limit";
     pub(crate) const SAMPLES: &str = "millpond.samples";
 }
 

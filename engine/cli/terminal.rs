@@ -3,7 +3,7 @@
 //! The block is drawn and the cursor put back to its first line, so that whoever writes next begins there, on a clean line if it goes
 //! through [`say`], and the block is drawn again below.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{Exit, Fault};
@@ -71,6 +71,21 @@ pub(super) fn print(text: &str) -> Result<(), Fault> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error)),
         _ => Ok(()),
     }
+}
+
+/// Says what is about to happen and asks on a terminal whether it may; without one nobody says yes.
+///
+/// # Errors
+/// When the answer cannot be read.
+pub(super) fn agreed(what: &str) -> Result<bool, Fault> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    say(&format!("{what}\ntype yes to go on:"));
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Fault::new(Exit::Retry, "cannot read the answer").because(error))?;
+    Ok(answer.trim() == "yes")
 }
 
 /// Why nothing can be written to stdout.

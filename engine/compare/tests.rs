@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::Exit;
-use crate::ledger::{Committed, CommittedRecord, Decide};
+use crate::ledger::{Added, Committed, CommittedRecord, Decide, Own};
 
 type Record = (i64, Option<String>, String);
 
@@ -41,6 +41,9 @@ impl Ledger for Memory {
         Ok(Vec::new())
     }
     fn decide(&self, _: &str, _: Decide<'_>) -> Result<(), Fault> {
+        Err(Fault::new(Exit::Usage, "not kept here"))
+    }
+    fn append(&self, _: Own<'_>, _: &mut dyn FnMut() -> Result<Vec<Added>, Fault>) -> Result<(), Fault> {
         Err(Fault::new(Exit::Usage, "not kept here"))
     }
     fn kept(&self, output: &str) -> Result<Option<Vec<Range<u64>>>, Fault> {

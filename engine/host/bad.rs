@@ -12,13 +12,14 @@ use super::chain::{Chain, Drive};
 use super::graph::Lowering;
 use super::time::Time;
 use crate::metrics::Counter;
+use crate::redrive::{Opened, Request};
 use crate::run::local::{Local, entering};
 use crate::sink::{Encode, Outgoing, Sink};
 use crate::source::Original;
 use crate::{Batch, Exit, Fault, Record};
 
 /// A record that could not be used, with its original bytes and what was wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// Its key as it lies in the log.
     pub key: Option<Vec<u8>>,
@@ -36,6 +37,15 @@ pub struct DeadLetter {
     pub partition: u32,
     /// Its offset.
     pub offset: u64,
+    /// Whether nothing of the record went on: then it may go through the job [again](crate::redrive) as it lay in the log. What a step
+    /// refuses that comes after a fan-out, or after a step that makes several records of one, is a part.
+    pub whole: bool,
+    /// How often the record has been tried, from 1.
+    pub attempt: u32,
+    /// What was wrong when it was tried first, if that was another time.
+    pub first_error: Option<String>,
+    /// The letter that it was before, `partition:offset` in the dead-letter topic.
+    pub letter: Option<String>,
 }
 
 /// The policy of a job.
@@ -66,6 +76,25 @@ pub(crate) struct Refusal {
     pub(crate) position: Position,
     pub(crate) reason: String,
     pub(crate) value: Option<Vec<u8>>,
+    /// Whether nothing of the record can have gone on.
+    pub(crate) whole: bool,
+}
+
+/// The bytes of a refused record, and the request that it came with.
+#[derive(Debug)]
+pub(crate) struct Found {
+    original: Original,
+    request: Option<Request>,
+}
+
+impl Found {
+    /// What a reader keeps. `redriven` says that it reads requests.
+    pub(crate) fn of(mut original: Original, redriven: bool) -> Found {
+        let opened = if redriven { Opened::owned(std::mem::take(&mut original.headers)) } else { None };
+        let Some(Opened { request, headers }) = opened else { return Found { original, request: None } };
+        (original.headers, original.stamp) = (headers, Some(request.stamp));
+        Found { original, request: Some(request) }
+    }
 }
 
 /// Where a step that may fail puts what it refuses.
@@ -73,6 +102,7 @@ pub(crate) struct Refusal {
 pub struct Refusals<T> {
     node: u32,
     keep_values: bool,
+    whole: bool,
     list: Vec<Refusal>,
     of: std::marker::PhantomData<fn(&T)>,
 }
@@ -85,7 +115,7 @@ impl<T: Serialize> Refusals<T> {
 
     /// Refuses a record.
     pub fn refuse(&mut self, at: Timestamp, position: Position, reason: String, kept: Option<Vec<u8>>) {
-        self.list.push(Refusal { node: self.node, at, position, reason, value: kept });
+        self.list.push(Refusal { node: self.node, at, position, reason, value: kept, whole: self.whole });
     }
 }
 
@@ -97,6 +127,7 @@ pub(crate) struct BadDesk {
     waiting: RefCell<Vec<Refusal>>,
     skipped: Counter,
     dead: Counter,
+    again: Counter,
 }
 
 impl BadDesk {
@@ -109,7 +140,12 @@ impl BadDesk {
         let skipped =
             metrics.counter("millpond_skipped_records_total", "records skipped because they could not be used", &[]);
         let dead = metrics.counter("millpond_dead_letters_total", "records written as dead letters", &[]);
-        BadDesk { policy, encode: RefCell::new(encode), waiting: RefCell::default(), skipped, dead, local }
+        let again = metrics.counter(
+            "millpond_redriven_failed_total",
+            "dead letters of records that were dead letters before and failed again",
+            &[],
+        );
+        BadDesk { policy, encode: RefCell::new(encode), waiting: RefCell::default(), skipped, dead, again, local }
     }
 
     /// Whether somebody wants the bytes of refused records.
@@ -117,24 +153,24 @@ impl BadDesk {
         matches!(self.policy, OnBad::DeadLetter(..))
     }
 
-    /// Deals with everything steps refused of the batch that has just been driven. `original` finds a record's bytes.
-    pub(crate) fn settle(&self, epoch: u64, source: u32, mut original: impl FnMut(u64) -> Option<Original>) {
+    /// Deals with everything steps refused of the batch that has just been driven. `find` finds a record's bytes.
+    pub(crate) fn settle(&self, epoch: u64, source: u32, mut find: impl FnMut(Position) -> Option<Found>) {
         if self.waiting.borrow().is_empty() {
             return;
         }
         let refusals = std::mem::take(&mut *self.waiting.borrow_mut());
         for refusal in refusals {
-            let bytes = original(refusal.position.offset);
-            self.refuse(epoch, source, refusal, bytes);
+            let found = find(refusal.position);
+            self.refuse(epoch, source, refusal, found);
         }
     }
 
     /// Deals with one bad record.
-    pub(crate) fn refuse(&self, epoch: u64, source: u32, refusal: Refusal, original: Option<Original>) {
+    pub(crate) fn refuse(&self, epoch: u64, source: u32, refusal: Refusal, found: Option<Found>) {
         if self.local.muted.get() {
             return;
         }
-        let Refusal { node, at, position, reason, value } = refusal;
+        let Refusal { node, at, position, reason, value, whole } = refusal;
         let (step, source) = (self.local.name(node), self.local.name(source));
         match &self.policy {
             OnBad::Fail => {
@@ -150,7 +186,11 @@ impl BadDesk {
             }
             OnBad::Skip => self.skipped.add(1),
             OnBad::DeadLetter(sink, _) => {
-                let original = original.unwrap_or(Original { value, ..Original::default() });
+                let whole = whole && found.is_some();
+                let found =
+                    found.unwrap_or(Found { original: Original { value, ..Original::default() }, request: None });
+                let Found { original, request } = found;
+                self.again.add(u64::from(request.is_some()));
                 let letter = DeadLetter {
                     key: original.key,
                     value: original.value,
@@ -160,6 +200,10 @@ impl BadDesk {
                     source: source.to_owned(),
                     partition: position.partition,
                     offset: position.offset,
+                    whole,
+                    attempt: request.as_ref().map_or(1, |request| request.attempt.saturating_add(1)),
+                    first_error: request.as_ref().map(|request| request.first_error.clone()),
+                    letter: request.map(|request| request.letter),
                 };
                 let at = original.stamp.unwrap_or(at);
                 let mut batch = Batch { rows: vec![Record { at, seen: at, value: letter }], ..Batch::default() };
@@ -185,16 +229,18 @@ pub(crate) struct TryThen<'s, T, U> {
     pub(crate) node: u32,
     pub(crate) before: Box<dyn Chain<'s, T> + 's>,
     pub(crate) step: TryStep<T, U>,
+    /// Whether each record that comes here is all that was made of one record of its source.
+    pub(crate) whole: bool,
 }
 
 impl<'s, T: 'static, U: 'static> Chain<'s, U> for TryThen<'s, T, U> {
     fn open(self: Box<Self>, operator: &mut OperatorBuilder<'s, Time>, lowering: &Lowering<'s>) -> Drive<U> {
-        let TryThen { node, before, mut step } = *self;
+        let TryThen { node, before, mut step, whole } = *self;
         let mut before = before.open(operator, lowering);
         let mut done = Batch::default();
         let bad = Rc::clone(&lowering.bad);
         let keep_values = bad.wants_originals();
-        let mut refusals = Refusals { node, keep_values, list: Vec::new(), of: std::marker::PhantomData };
+        let mut refusals = Refusals { node, keep_values, whole, list: Vec::new(), of: std::marker::PhantomData };
         Box::new(move |own, frontiers, emit| {
             before(own, frontiers, &mut |held, batch| {
                 entering(node);

@@ -1,7 +1,7 @@
 //! The logical graph: nodes as data (the plan) beside closures that lower them. Typed ports connect producer and consumer, so nothing is
 //! downcast; `'s` is the lifetime of the timely scope the graph will be lowered into, and free when it never is.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use timely::dataflow::{Scope, Stream};
 use super::bad::{BadDesk, DeadLetter, OnBad};
 use super::time::Time;
 use crate::plan::{Node, Plan, Role};
+use crate::redrive;
 use crate::run::local::Local;
 use crate::sink::{Outlet, Sink, System};
 use crate::source::{Env, From, Partition, Source, SourcePlan};
@@ -61,6 +62,8 @@ pub(crate) struct DrawnSource {
     /// Whether partitions may be added to it.
     pub(crate) grows: bool,
     pub(crate) connect: Connect,
+    /// Whose requests these are, when they are no source's own partitions.
+    pub(crate) asked_of: Option<String>,
 }
 
 /// A sink as the leader needs it.
@@ -78,7 +81,9 @@ pub(crate) struct DrawnSink {
 pub struct Graph<'s> {
     nodes: RefCell<Vec<Node>>,
     lowering: RefCell<Vec<Lower<'s>>>,
-    pub(crate) sources: RefCell<Vec<DrawnSource>>,
+    pub(crate) sources: RefCell<Vec<Rc<DrawnSource>>>,
+    /// Where each source that can reads what is asked for again.
+    requests: RefCell<Vec<Rc<DrawnSource>>>,
     pub(crate) sinks: RefCell<Vec<DrawnSink>>,
     refusals: RefCell<Vec<String>>,
     pub(crate) on_bad: RefCell<OnBad>,
@@ -199,11 +204,55 @@ impl<'s> Graph<'s> {
         let node = Node { role: Role::Source, settings, ..step_node(name.to_owned(), "source", Vec::new()) };
         let id = self.add(node);
         let (system, grows) = (source.system(), source.grows());
+        if redrive::is_requests(name) {
+            self.refuse(format!(
+                "a source is called {name:?}, and names with that ending are kept for records that are redriven"
+            ));
+        }
+        if source.redriven(name, name).is_some() {
+            let (source, of, opened) = (Rc::clone(&source), name.to_owned(), OnceCell::new());
+            let connect = move |env: &Env, from: &From| {
+                let again = || source.redriven(&of, &env.redrive()).expect("it could a moment ago");
+                opened.get_or_init(again).connect(env, from)
+            };
+            self.requests.borrow_mut().push(Rc::new(DrawnSource {
+                uid: redrive::requests_of(name),
+                from: plan.from.clone(),
+                system: system.clone(),
+                bounded: false,
+                grows: true,
+                connect: Box::new(connect),
+                asked_of: Some(name.to_owned()),
+            }));
+        }
         let connect = Box::new(move |env: &Env, from: &From| source.connect(env, from));
         let uid = name.to_owned();
         let SourcePlan { from, bounded, .. } = plan;
-        self.sources.borrow_mut().push(DrawnSource { uid, from, system, bounded, grows, connect });
+        let drawn = DrawnSource { uid, from, system, bounded, grows, connect, asked_of: None };
+        self.sources.borrow_mut().push(Rc::new(drawn));
         id
+    }
+
+    /// The sink of dead letters, when that is the policy: where it writes, and the system that does.
+    pub(crate) fn dead(&self) -> Option<(String, Rc<dyn System>)> {
+        let OnBad::DeadLetter(node, _) = &*self.on_bad.borrow() else { return None };
+        let sinks = self.sinks.borrow();
+        let sink = sinks.iter().find(|sink| sink.outlet.sink == *node)?;
+        Some((sink.outlet.to.clone(), Rc::clone(&sink.system)))
+    }
+
+    /// Everything that is read: the sources, each with what is asked for again of it. Requests lie beside the dead letters, so only a source
+    /// of that same system has some.
+    pub(crate) fn inputs(&self) -> Vec<Rc<DrawnSource>> {
+        let dead = self.dead().map(|(_, system)| system.identity());
+        let requests = self.requests.borrow();
+        let mut inputs = Vec::new();
+        for source in self.sources.borrow().iter() {
+            inputs.push(Rc::clone(source));
+            let asked = requests.iter().find(|asked| asked.asked_of.as_ref() == Some(&source.uid));
+            inputs.extend(asked.filter(|asked| dead.is_some() && asked.system == dead).map(Rc::clone));
+        }
+        inputs
     }
 
     /// Instantiates the operators of one worker.

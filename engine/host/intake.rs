@@ -10,16 +10,18 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::activate::Activator;
 
-use super::bad::{BadDesk, Refusal};
-use super::chain::{Chain, Drive, Emit, Held};
+use super::asked::{Asked, first_of};
+use super::bad::{BadDesk, Found, Refusal};
+use super::chain::{Chain, Drive, Emit};
 use super::graph::{Ask, Lowering};
-use super::slot::{Growing, Slot};
+use super::slot::{Growing, OWN, Slot};
 use super::taking::Taking;
 use super::time::Time;
 use crate::metrics::Counter;
+use crate::redrive::requests_of;
 use crate::run::growth;
 use crate::run::lanes::Standing;
-use crate::run::local::{Local, Part, entering, reading};
+use crate::run::local::{Local, Part, entering};
 use crate::source::{Pace, Read, Reader, Source, Waker};
 use crate::{Batch, Fault, Origin};
 
@@ -45,13 +47,20 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
         // A worker that has gone needs no waking.
         let waker = Waker::new(move || sync.activate().unwrap_or(()));
         local.shared.add_waker(waker.clone());
-        let slots = Slot::of(&self.uid, lowering, &local);
+        let mut slots = Slot::of(&self.uid, lowering, &local);
         let finite = lowering.resume.until_end || self.source.plan().bounded;
         let assigned: Vec<_> = slots.iter().map(Slot::assigned).collect();
-        let opened = self.source.open(&lowering.resume.env, &assigned, waker);
-        let mut reader = opened.map_err(|fault| local.fail(fault)).ok();
-        if let (Some(reader), true) = (&mut reader, lowering.bad.wants_originals()) {
-            reader.keep_originals();
+        let originals = lowering.bad.wants_originals();
+        let opened = self.source.open(&lowering.resume.env, &assigned, waker.clone());
+        let mut readers = Vec::new();
+        readers.extend(opened.map_err(|fault| local.fail(fault)));
+        let asked = Asked { source: self.source, uid: self.uid.clone(), env: lowering.resume.env.clone(), waker };
+        if let (Some(slot), false) = (Slot::requests(&self.uid, lowering, &local), readers.is_empty()) {
+            readers.extend(asked.open(&slot).map_err(|fault| local.fail(fault)));
+            slots.push(slot);
+        }
+        if originals {
+            readers.iter_mut().for_each(Reader::keep_originals);
         }
         let records =
             local.shared.metrics.counter("millpond_records_read_total", "records read", &[("source", &self.uid)]);
@@ -65,13 +74,21 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
             "partitions that were left behind as idle and then had records again",
             &[("source", &self.uid)],
         );
+        let redriven = local.shared.metrics.counter(
+            "millpond_redriven_records_total",
+            "dead letters that were read again",
+            &[("source", &self.uid)],
+        );
         let mut reading = Reading::<S> {
+            pace: asked.source.pace(),
+            redriven,
+            asked,
+            firsts: Vec::new(),
             added: growth::counter(&local.shared.metrics, &self.uid),
             growing: Growing::new(&self.uid, lowering),
             woken,
             node: self.node,
             uid: self.uid,
-            pace: self.source.pace(),
             tracked: self.ask.get(),
             bad: Rc::clone(&lowering.bad),
             epoch: lowering.resume.open(),
@@ -80,7 +97,7 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
             turn: 0,
             local,
             slots,
-            reader,
+            readers,
             finite,
             activator,
             records,
@@ -90,26 +107,31 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
     }
 }
 
-struct Reading<S: Source> {
-    node: u32,
-    uid: String,
-    pace: Pace,
-    tracked: bool,
-    local: Rc<Local>,
-    bad: Rc<BadDesk>,
-    reader: Option<S::Reader>,
-    slots: Vec<Slot>,
-    growing: Growing,
-    finite: bool,
-    epoch: u64,
-    promised: Timestamp,
-    batch: Batch<S::Item>,
-    turn: usize,
-    activator: Activator,
-    records: Counter,
-    guarded: Counter,
-    woken: Counter,
-    added: Counter,
+pub(super) struct Reading<S: Source> {
+    pub(super) node: u32,
+    pub(super) uid: String,
+    pub(super) pace: Pace,
+    pub(super) tracked: bool,
+    pub(super) local: Rc<Local>,
+    pub(super) bad: Rc<BadDesk>,
+    /// Of its own partitions, and of what is asked for again. None when it could not be opened.
+    pub(super) readers: Vec<S::Reader>,
+    pub(super) asked: Asked<S>,
+    /// Where records of the batch that are asked for again lay first, by their offsets among the requests.
+    pub(super) firsts: Vec<(u64, (u32, u64))>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) growing: Growing,
+    pub(super) finite: bool,
+    pub(super) epoch: u64,
+    pub(super) promised: Timestamp,
+    pub(super) batch: Batch<S::Item>,
+    pub(super) turn: usize,
+    pub(super) activator: Activator,
+    pub(super) records: Counter,
+    pub(super) guarded: Counter,
+    pub(super) woken: Counter,
+    pub(super) added: Counter,
+    pub(super) redriven: Counter,
 }
 
 impl<S: Source> Reading<S> {
@@ -152,20 +174,36 @@ impl<S: Source> Reading<S> {
 
     /// Takes over partitions that were added, where this worker is to own them.
     fn grow(&mut self) -> Result<(), Fault> {
-        let Some(reader) = &mut self.reader else { return Ok(()) };
-        for added in self.growing.news(&self.uid, &self.local) {
-            let slot = Slot::added(added, self.promised);
-            reader.add(&slot.assigned())?;
+        let Some(own) = self.readers.get_mut(OWN) else { return Ok(()) };
+        let (added, asked) = self.growing.news(&self.uid, &self.local);
+        for added in added {
+            let within = self.slots.iter().filter(|slot| !slot.again()).count();
+            let slot = Slot::added(added, self.promised, within);
+            own.add(&slot.assigned())?;
             self.slots.push(slot);
             self.added.add(1);
+        }
+        if let Some(slot) = asked.map(Slot::asked) {
+            let mut reader = self.asked.open(&slot)?;
+            reader.keep_originals();
+            self.readers.push(reader);
+            self.slots.push(slot);
         }
         Ok(())
     }
 
     /// Closes the epoch: positions and watermarks go to the ballot, the capability to the next epoch.
     fn cut(&mut self, own: &mut [Capability<Time>]) {
-        let states = self.slots.iter().map(|slot| slot.saved.clone()).collect();
-        self.local.close(self.epoch, Part::Source(self.uid.clone(), states));
+        let states = |again: bool| {
+            let slots = self.slots.iter().filter(move |slot| slot.again() == again);
+            slots.map(|slot| slot.saved.clone()).collect::<Vec<_>>()
+        };
+        let mut parts = vec![(self.uid.clone(), states(false))];
+        let requests = states(true);
+        if !requests.is_empty() {
+            parts.push((requests_of(&self.uid), requests));
+        }
+        self.local.close(self.epoch, Part::Source(parts));
         self.epoch += 1;
         self.move_to(own);
     }
@@ -193,14 +231,20 @@ impl<S: Source> Reading<S> {
 
     /// Reads one batch of a partition and drives it; answers whether that got on.
     fn read(&mut self, index: usize, own: &mut [Capability<Time>], emit: Emit<'_, S::Item>) -> Result<bool, Fault> {
-        let Some(reader) = self.reader.as_mut() else { return Ok(false) };
         let slot = &mut self.slots[index];
+        let (of, within) = slot.of;
+        let Some(reader) = self.readers.get_mut(of) else { return Ok(false) };
         let left = slot.saved.end.map_or(u64::MAX, |end| end.saturating_sub(slot.saved.next));
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(self.local.shared.tuning.batch);
         self.batch.clear();
         // A step may have taken the memory along with the rows; grown record by record it would be copied ten times.
         self.batch.rows.reserve(most);
         let (before, watermark) = (slot.saved.next, slot.saved.watermark);
+        self.firsts.clear();
+        if slot.again() {
+            // No record is newer than this, so none moves the watermark.
+            slot.saved.newest = Timestamp::MAX;
+        }
         let mut refused = Vec::new();
         let mut bytes = 0;
         let mut beyond = 0;
@@ -217,9 +261,15 @@ impl<S: Source> Reading<S> {
                 refused: &mut refused,
                 bytes: &mut bytes,
                 beyond: &mut beyond,
+                again: None,
+                firsts: &mut self.firsts,
             };
-            reader.read(index, most, &mut taking)?
+            reader.read(within, most, &mut taking)?
         };
+        let again = slot.again();
+        if again {
+            slot.saved.newest = Timestamp::MIN;
+        }
         let count = self.batch.rows.len() + refused.len();
         // A watermark that moved alone is worth an epoch too.
         self.local.shared.count_input(count as u64, bytes.max(u64::from(slot.saved.watermark > watermark)));
@@ -229,6 +279,10 @@ impl<S: Source> Reading<S> {
         if count > 0 {
             slot.at_end = false;
             slot.silent_since = None;
+        }
+        if count > 0 && again {
+            self.redriven.add(count as u64);
+        } else if count > 0 {
             // The others went on without it; what comes now may be late only because of that.
             self.woken.add(u64::from(slot.saved.idle));
             slot.saved.idle = false;
@@ -237,20 +291,22 @@ impl<S: Source> Reading<S> {
             slot.saved.finished = true;
         }
         for (arrival, reason) in refused {
-            let position =
-                Position { source: self.node, partition: slot.saved.partition, offset: arrival.offset, index: 0 };
-            let refusal = Refusal { node: self.node, at: arrival.stamp, position, reason, value: None };
-            let original = reader.original(index, arrival.offset);
-            self.bad.refuse(self.epoch, self.node, refusal, original);
+            let (partition, offset) =
+                first_of(&self.firsts, arrival.offset).unwrap_or((slot.saved.partition, arrival.offset));
+            let position = Position { source: self.node, partition, offset, index: 0 };
+            let refusal = Refusal { node: self.node, at: arrival.stamp, position, reason, value: None, whole: true };
+            let found = reader.original(within, arrival.offset).map(|original| Found::of(original, again));
+            self.bad.refuse(self.epoch, self.node, refusal, found);
         }
-        if let Some(end) = reader.end(index) {
-            let log_end = reader.log_end(index).unwrap_or(end);
+        if let Some(end) = reader.end(within) {
+            let log_end = reader.log_end(within).unwrap_or(end);
             slot.lane.set_ends(slot.saved.end.unwrap_or(end), log_end);
         }
         if !self.batch.rows.is_empty() {
             self.batch.bytes = bytes;
             let last = slot.saved.next - 1;
-            self.batch.origin = Origin { source: self.node, partition: slot.saved.partition, first: before, last };
+            let partition = if again { Origin::AGAIN } else { slot.saved.partition };
+            self.batch.origin = Origin { source: self.node, partition, first: before, last };
             self.drive(index, own, emit);
         }
         let slot = &mut self.slots[index];
@@ -267,74 +323,15 @@ impl<S: Source> Reading<S> {
         Ok(count > 0 || read == Read::More)
     }
 
-    /// One batch through the whole chain. When a user's function panics in it, the batch is gone over again record by record, with
-    /// nothing leaving, so that the fault can name the record.
-    fn drive(&mut self, index: usize, own: &[Capability<Time>], emit: Emit<'_, S::Item>) {
-        let origin = self.batch.origin;
-        reading(Some(origin));
-        let batch = &mut self.batch;
-        if let Err(text) = self.local.caught(|| emit(Held::Own(own), batch)) {
-            let offset = self.search(index, origin, own, emit);
-            self.local.fail(self.local.panicked(&text, offset));
-            return;
-        }
-        let Some(reader) = self.reader.as_mut() else { return };
-        self.bad.settle(self.epoch, self.node, |offset| reader.original(index, offset));
-    }
-
-    fn search(
-        &mut self,
-        index: usize,
-        origin: Origin,
-        own: &[Capability<Time>],
-        emit: Emit<'_, S::Item>,
-    ) -> Option<u64> {
-        let reader = self.reader.as_mut()?;
-        reader.seek(index, origin.first).ok()?;
-        self.local.muted.set(true);
-        let mut saved = self.slots[index].saved.clone();
-        saved.next = origin.first;
-        let mut patience = 1_000_000u32;
-        while saved.next <= origin.last {
-            let offset = saved.next;
-            self.batch.clear();
-            let mut taking = Taking {
-                saved: &mut saved,
-                pace: self.pace,
-                batch: &mut self.batch,
-                tracked: self.tracked,
-                source: self.node,
-                refused: &mut Vec::new(),
-                bytes: &mut 0,
-                beyond: &mut 0,
-            };
-            // A reader that has to fetch again answers `Later`; when that takes too long the range has to do.
-            let read = reader.read(index, 1, &mut taking).ok()?;
-            if saved.next == offset {
-                patience = patience.checked_sub(1)?;
-                if read != Read::Later {
-                    return None;
-                }
-                std::thread::yield_now();
-                continue;
-            }
-            self.batch.origin = Origin { first: saved.next - 1, last: saved.next - 1, ..origin };
-            reading(Some(self.batch.origin));
-            let batch = &mut self.batch;
-            if self.local.caught(|| emit(Held::Own(own), batch)).is_err() {
-                return Some(saved.next - 1);
-            }
-        }
-        None
-    }
-
     /// Moves the capability to what the partitions promise.
     fn move_to(&mut self, own: &mut [Capability<Time>]) {
         let active = self.slots.iter().filter(|slot| !slot.saved.idle).map(|slot| slot.saved.watermark).min();
         let promise = match active {
             Some(least) => least,
             // All of this worker's partitions are idle: they follow the others.
-            None if !self.slots.is_empty() => self.local.shared.lanes.followed().unwrap_or(self.promised),
+            None if self.slots.iter().any(|slot| !slot.again()) => {
+                self.local.shared.lanes.followed().unwrap_or(self.promised)
+            }
             None if self.finite => Timestamp::MAX,
             None => Timestamp::LAST,
         };
@@ -349,7 +346,7 @@ impl<S: Source> Reading<S> {
         let Some(after) = self.pace.idle_after else { return };
         let mut changed = false;
         let mut next_look = None;
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut().filter(|slot| !slot.again()) {
             if !slot.at_end || slot.saved.finished || slot.saved.idle {
                 changed |= slot.saved.idle;
                 continue;

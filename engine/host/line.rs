@@ -25,6 +25,8 @@ pub struct Line<'s, T> {
     chain: RefCell<Option<Box<dyn Chain<'s, T> + 's>>>,
     asks: Vec<Ask>,
     timing: Timing,
+    /// Whether each record is all that was made of one record of a source.
+    whole: bool,
 }
 
 /// What the event times of a line's records are to the watermark.
@@ -128,7 +130,12 @@ impl<'s, T: Data> Line<'s, T> {
         asks: Vec<Ask>,
         timing: Timing,
     ) -> Self {
-        Line { graph, node, below, chain: RefCell::new(Some(chain)), asks, timing }
+        Line { graph, node, below, chain: RefCell::new(Some(chain)), asks, timing, whole: true }
+    }
+
+    /// The same line, said to hold several records made of one.
+    pub fn spread(self) -> Self {
+        Line { whole: false, ..self }
     }
 
     fn take(self) -> (Rc<Graph<'s>>, u32, String, Box<dyn Chain<'s, T> + 's>, Vec<Ask>, Timing) {
@@ -166,9 +173,11 @@ impl<'s, T: Data> Line<'s, T> {
 
     /// A stateless step. It moves rows from one batch to the next, one position for each row where positions travel.
     pub fn step<U: Data>(self, kind: &str, step: impl FnMut(&mut Batch<T>, &mut Batch<U>) + 'static) -> Line<'s, U> {
+        let whole = self.whole;
         let (graph, from, below, before, asks, timing) = self.take();
         let node = graph.add_step(kind, &below, vec![from]);
-        Line::new(graph, node, below, Box::new(Then { node, before, step: Box::new(step) }), asks, timing)
+        let chain = Box::new(Then { node, before, step: Box::new(step) });
+        Line { whole, ..Line::new(graph, node, below, chain, asks, timing) }
     }
 
     /// A stateless step that may refuse records; what becomes of those is the job's policy.
@@ -178,9 +187,11 @@ impl<'s, T: Data> Line<'s, T> {
         step: impl FnMut(&mut Batch<T>, &mut Batch<U>, &mut Refusals<T>) + 'static,
     ) -> Line<'s, U> {
         self.ask_positions();
+        let whole = self.whole;
         let (graph, from, below, before, asks, timing) = self.take();
         let node = graph.add_step(kind, &below, vec![from]);
-        Line::new(graph, node, below, Box::new(TryThen { node, before, step: Box::new(step) }), asks, timing)
+        let chain = Box::new(TryThen { node, before, step: Box::new(step), whole });
+        Line { whole, ..Line::new(graph, node, below, chain, asks, timing) }
     }
 
     /// Another reader of the same records. Ends the chain in an operator of its own.

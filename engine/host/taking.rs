@@ -16,6 +16,10 @@ pub(super) struct Taking<'a, T> {
     pub(super) refused: &'a mut Vec<(Arrival, String)>,
     pub(super) bytes: &'a mut u64,
     pub(super) beyond: &'a mut u64,
+    /// Where the record that comes next lay first, when it is asked for again.
+    pub(super) again: Option<(u32, u64)>,
+    /// Where those of this batch did that are asked for again, by their offsets.
+    pub(super) firsts: &'a mut Vec<(u64, (u32, u64))>,
 }
 
 impl<T: Data> Collect<T> for Taking<'_, T> {
@@ -34,14 +38,19 @@ impl<T: Data> Collect<T> for Taking<'_, T> {
         self.saved.next = arrival.offset + 1;
         *self.bytes += u64::from(arrival.bytes);
         if self.tracked {
-            let partition = self.saved.partition;
-            self.batch.positions.push(Position { source: self.source, partition, offset: arrival.offset, index: 0 });
+            let (partition, offset) = self.again.unwrap_or((self.saved.partition, arrival.offset));
+            self.batch.positions.push(Position { source: self.source, partition, offset, index: 0 });
         }
         self.batch.rows.push(Record { at, seen: self.saved.watermark, value });
     }
 
     fn promise(&mut self, watermark: Timestamp) {
         self.saved.watermark = self.saved.watermark.max(watermark.min(Timestamp::LAST));
+    }
+
+    fn again(&mut self, offset: u64, first: (u32, u64)) {
+        self.again = Some(first);
+        self.firsts.push((offset, first));
     }
 
     fn passed(&mut self, next: u64) {

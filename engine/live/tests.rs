@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::ledger::{Committed, CommittedRecord, Decide};
+use crate::ledger::{Added, Committed, CommittedRecord, Decide, Own};
 use crate::registry::{self, Facts, Gates, Output, Standing, State, Version};
 use crate::{OutputReached, Reached};
 
@@ -60,6 +60,9 @@ impl Ledger for Memory {
             self.0.lock().unwrap().registry.insert(key.to_owned(), next);
         }
         Ok(())
+    }
+    fn append(&self, _: Own<'_>, _: &mut dyn FnMut() -> Result<Vec<Added>, Fault>) -> Result<(), Fault> {
+        Err(Fault::new(Exit::Usage, "not kept here"))
     }
     fn kept(&self, output: &str) -> Result<Option<Vec<Range<u64>>>, Fault> {
         Ok(self

@@ -279,6 +279,7 @@ impl Coordinator {
             manifest.files.extend(file);
         }
         manifest.fired = fired;
+        crate::redrive::note(manifest);
         let checksum =
             self.store.write_manifest(manifest).map_err(|error| store_fault("a manifest cannot be written", &error))?;
         self.prepared.push_back((manifest.clone(), checksum));

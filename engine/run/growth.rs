@@ -8,6 +8,8 @@
 //! depends on when it was found: one of the exceptions to results being a function of the log, counted in
 //! `millpond_added_partitions_total`.
 //!
+//! In the same way it finds what is asked for again of a source ([`crate::redrive`]), of which there is no topic before somebody asks.
+//!
 //! The thread also looks whether the input is still the one that the checkpoint speaks of, and keeps the ends fresh that `status` shows.
 
 use std::collections::BTreeMap;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use millpond_state::Timestamp;
-use millpond_state::store::{Manifest, SourceState};
+use millpond_state::store::{Manifest, PartitionState, SourceState};
 
 use super::Run;
 use super::lanes::{Lane, Standing};
@@ -75,6 +77,19 @@ pub(crate) fn owner(place: usize, first: usize, workers: usize) -> usize {
     place % workers.min(first.max(1))
 }
 
+/// A partition of requests, before the first is read. It is idle: it never holds anybody up.
+pub(crate) fn requested(found: &Partition) -> PartitionState {
+    PartitionState {
+        partition: found.partition,
+        next: found.start,
+        watermark: Timestamp::MIN,
+        newest: Timestamp::MIN,
+        idle: true,
+        fingerprint: found.fingerprint.clone(),
+        ..PartitionState::default()
+    }
+}
+
 /// What is known of a source's partitions, by number.
 type Known = BTreeMap<u32, String>;
 
@@ -88,11 +103,14 @@ pub(crate) struct Look {
 impl Look {
     /// `None` when no source can grow, or the run has an end, which was settled at the first start.
     pub(crate) fn of(run: &Run, graph: &Graph<'_>, manifest: &Manifest) -> Option<Look> {
-        let sources = graph.sources.borrow();
+        let sources = graph.inputs();
         let endless = |state: &SourceState| state.partitions.iter().all(|partition| partition.end.is_none());
         let growing = sources.iter().filter(|source| source.grows && !run.until_end);
+        let none = SourceState::default();
         let known = growing.filter_map(|source| {
-            let state = manifest.sources.get(&source.uid).filter(|state| endless(state))?;
+            let of = source.asked_of.as_ref().unwrap_or(&source.uid);
+            manifest.sources.get(of).filter(|state| endless(state))?;
+            let state = manifest.sources.get(&source.uid).unwrap_or(&none);
             let prints = state.partitions.iter().map(|partition| (partition.partition, partition.fingerprint.clone()));
             Some((source.uid.clone(), prints.collect()))
         });
@@ -103,8 +121,8 @@ impl Look {
     /// Looks until `over` is closed. Draws the job once more, since a source belongs to one thread.
     pub(crate) fn run(self, shared: &Weak<Shared>, over: &Receiver<()>, draw: &Draw) {
         let Ok(graph) = drawn(draw, &self.env) else { return };
-        let (sources, mut known) = (graph.sources.borrow(), self.known);
-        let growing = sources.iter().filter_map(|drawn| {
+        let (inputs, mut known) = (graph.inputs(), self.known);
+        let growing = inputs.iter().filter_map(|drawn| {
             let known = known.remove(&drawn.uid)?;
             Some(Growing { drawn, known, gone: 0 })
         });
@@ -134,8 +152,11 @@ impl Growing<'_> {
     /// What a look comes to.
     fn compare(&mut self, shared: &Shared, env: &Env, found: Result<Vec<Partition>, Fault>) -> Result<(), Fault> {
         let uid = &self.drawn.uid;
+        let asked = self.drawn.asked_of.is_some();
         let found = match found {
             Ok(found) => found,
+            // Nobody has asked for anything yet.
+            Err(fault) if asked && self.known.is_empty() && fault.exit() == Exit::Usage => return Ok(()),
             // Once may be a broker that has just started and does not know its topics yet.
             Err(fault) if fault.exit() == Exit::Usage && self.gone > 0 => {
                 let job = env.identity();
@@ -162,12 +183,15 @@ impl Growing<'_> {
                 shared.lanes.know_end(uid, number, partition.end);
                 continue;
             }
-            tracing::info!(source = uid, partition = number, "a partition was added");
+            tracing::info!(source = uid, partition = number, "there is more to read");
             let place = self.known.len();
             self.known.insert(number, partition.fingerprint.clone());
             // It holds nobody up before it is read.
-            let least = shared.lanes.followed().unwrap_or(Timestamp::MIN);
-            let lane = Lane::new(uid, number, least, partition.start, partition.end, Standing::AtEnd);
+            let (least, standing) = match asked {
+                true => (Timestamp::MIN, Standing::Idle),
+                false => (shared.lanes.followed().unwrap_or(Timestamp::MIN), Standing::AtEnd),
+            };
+            let lane = Lane::new(uid, number, least, partition.start, partition.end, standing);
             let lane = shared.lanes.add(lane);
             shared.growth.add(Added { source: uid.clone(), place, partition, lane });
             added = true;

@@ -16,8 +16,8 @@ use crate::{Exit, Fault, Fires, Origin};
 pub(crate) enum Part {
     /// A sink: its node and name, and the event time below which nothing more comes to it.
     Sink(u32, String, Timestamp),
-    /// A source's positions.
-    Source(String, Vec<PartitionState>),
+    /// A source's positions, and those of what it is asked for again.
+    Source(Vec<(String, Vec<PartitionState>)>),
     /// An operator's state.
     State(Section, Fires),
 }
@@ -122,7 +122,7 @@ impl Local {
             (0, Closed { epoch, worker, delta: Delta::default(), groups, sources, sinks, fired, sent: 0 })
         });
         match part {
-            Part::Source(uid, partitions) => closed.sources.push((uid, partitions)),
+            Part::Source(positions) => closed.sources.extend(positions),
             Part::Sink(node, uid, complete) => closed.sinks.push((node, uid, complete)),
             Part::State(section, fires) => {
                 closed.fired.push((section.uid().to_owned(), fires));
@@ -173,20 +173,17 @@ impl Local {
     pub(crate) fn panicked(&self, text: &str, offset: Option<u64>) -> Fault {
         let (node, origin) = WHERE.with(Cell::get);
         let step = self.names.get(node as usize).map_or("a step", String::as_str);
+        let partition = |origin: Origin| match origin.partition {
+            Origin::AGAIN => crate::redrive::requests_of(self.source(origin)),
+            partition => format!("{} partition {partition}", self.source(origin)),
+        };
         let place = match (origin, offset) {
-            (Some(origin), Some(offset)) => {
-                format!(", on {} partition {} offset {offset}", self.source(origin), origin.partition)
-            }
+            (Some(origin), Some(offset)) => format!(", on {} offset {offset}", partition(origin)),
             (Some(origin), None) if origin.first == origin.last => {
-                format!(", on {} partition {} offset {}", self.source(origin), origin.partition, origin.first)
+                format!(", on {} offset {}", partition(origin), origin.first)
             }
             (Some(origin), None) => {
-                let (first, last) = (origin.first, origin.last);
-                format!(
-                    ", on {} partition {} between offsets {first} and {last}",
-                    self.source(origin),
-                    origin.partition
-                )
+                format!(", on {} between offsets {} and {}", partition(origin), origin.first, origin.last)
             }
             (None, _) => String::new(),
         };

@@ -6,6 +6,7 @@ use millpond_state::Timestamp;
 use millpond_state::store::{CheckpointId, Checkpoints, Manifest, PartitionState, RunId, SourceState, Store};
 
 use super::Run;
+use super::growth::requested;
 use super::pointer::Pointer;
 use super::start::{Draw, drawn, systems};
 use super::writer::store_fault;
@@ -99,14 +100,19 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
         })?;
         manifest.shapes.push((uid, node));
     }
-    for source in graph.sources.borrow().iter() {
-        let found = (source.connect)(&run.env, &run.from)?;
+    for source in &graph.inputs() {
+        let asked = source.asked_of.is_some();
+        // What was asked of an earlier life of the job is not asked of this one.
+        let found = found(source, &run.env, if asked { &From::Latest } else { &run.from }, false)?;
+        if asked && found.is_empty() {
+            continue;
+        }
         let partitions = found.into_iter().map(|partition| PartitionState {
             partition: partition.partition,
             next: partition.start,
             watermark: Timestamp::MIN,
             newest: Timestamp::MIN,
-            idle: false,
+            idle: asked && !run.until_end,
             finished: false,
             end: (run.until_end && !source.bounded).then_some(partition.end),
             fingerprint: partition.fingerprint,
@@ -117,13 +123,32 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
     Ok(manifest)
 }
 
+/// The partitions of an input. Before the first request there is no topic of requests.
+fn found(source: &DrawnSource, env: &Env, from: &From, known: bool) -> Result<Vec<Partition>, Fault> {
+    match (source.connect)(env, from) {
+        Err(fault) if source.asked_of.is_some() && !known && fault.exit() == Exit::Usage => Ok(Vec::new()),
+        found => found,
+    }
+}
+
 /// The partitions must be the ones the checkpoint speaks of. Those that were added since join in, read from their oldest record, unless the
 /// job has an end: that was settled by the first start that asked for one.
 pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifest) -> Result<(), Fault> {
     let env = &run.env;
-    for source in graph.sources.borrow().iter() {
+    let ends = |state: &SourceState| state.partitions.iter().any(|partition| partition.end.is_some());
+    let ending: Vec<String> =
+        manifest.sources.iter().filter(|(_, state)| ends(state)).map(|(uid, _)| uid.clone()).collect();
+    for source in &graph.inputs() {
+        let begun = manifest.sources.get(&source.uid).is_some_and(|state| !state.partitions.is_empty());
+        let found = found(source, env, &From::Earliest, begun)?;
+        if let (Some(of), false) = (&source.asked_of, begun) {
+            // Who ends where its input ended once takes no requests made after that.
+            if found.is_empty() || ending.contains(of) {
+                continue;
+            }
+            manifest.sources.entry(source.uid.clone()).or_default().policy = From::Earliest.to_string();
+        }
         let Some(saved) = manifest.sources.get_mut(&source.uid) else { continue };
-        let found = (source.connect)(env, &From::Earliest)?;
         let known = saved.partitions.iter().map(|partition| (partition.partition, partition.fingerprint.as_str()));
         same_input(env, source, known, &found)?;
         for partition in &saved.partitions {
@@ -153,12 +178,15 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
             }
         }
         let endless = saved.partitions.iter().all(|partition| partition.end.is_none());
-        if source.grows && endless {
+        if source.asked_of.is_some() && !begun {
+            saved.partitions.extend(found.first().map(requested));
+        } else if source.asked_of.is_none() && source.grows && endless {
             join(saved, &found);
         }
         // A job that has run without an end so far ends where its input ends now, and at every start after this one.
         if run.until_end && !source.bounded && endless {
             for partition in &mut saved.partitions {
+                partition.idle &= source.asked_of.is_none();
                 partition.end = found.iter().find(|now| now.partition == partition.partition).map(|now| now.end);
             }
         }

@@ -22,6 +22,7 @@ use crate::host::graph::{Graph, Resume};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::protocol::CommitRecord;
+use crate::redrive;
 use crate::sink::{Begin, Commit, Decider, Opened, Outlet, Patience, System};
 use crate::source::Env;
 use crate::status::{Reached, Status};
@@ -321,7 +322,12 @@ fn lanes(manifest: &Manifest, align: std::time::Duration) -> Lanes {
     let lanes = manifest.sources.iter().flat_map(|(uid, source)| {
         source.partitions.iter().map(move |partition| {
             let end = partition.end.unwrap_or(0);
-            let standing = if partition.finished { Standing::Finished } else { Standing::Reading };
+            let asked = redrive::is_requests(uid) && partition.idle;
+            let standing = match partition.finished {
+                true => Standing::Finished,
+                false if asked => Standing::Idle,
+                false => Standing::Reading,
+            };
             Lane::new(uid, partition.partition, partition.watermark, partition.next, end, standing)
         })
     });

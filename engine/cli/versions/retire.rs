@@ -4,7 +4,6 @@
 //! again, and nobody promotes it. What is gone already is let alone. The entry goes last, so that asking again knows what to do.
 
 use std::fs;
-use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -42,7 +41,7 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     let topics: Vec<String> = known.outputs.iter().map(|output| output.at.clone()).collect();
     let state = if here { env.home().display().to_string() } else { "no state, which is not here".to_owned() };
     let what = format!("{who}: topics {} in {}, and {state}", topics.join(", "), job.ledger.name());
-    if !flag(matches, id::YES) && !agreed(&what)? {
+    if !flag(matches, id::YES) && !terminal::agreed(&format!("this deletes for good {what}"))? {
         return Err(Fault::new(
             Exit::Refused,
             format!("{who} was not retired: nobody said yes; --yes says it beforehand"),
@@ -60,6 +59,8 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     }
     crate::failpoint::hit("retire stopped");
     job.ledger.delete(&env.identity(), &topics)?;
+    // What was asked of its dead letters, if anything ever was.
+    job.ledger.delete(&env.redriver(), &[env.redrive()])?;
     crate::failpoint::hit("retire outputs");
     if here {
         match fs::remove_dir_all(env.home()) {
@@ -76,20 +77,6 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     })?;
     terminal::print(&format!("retired {what}\n"))?;
     Ok(Exit::Finished)
-}
-
-/// Asks on a terminal.
-fn agreed(what: &str) -> Result<bool, Fault> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    terminal::say(&format!("this deletes for good {what}\ntype yes to go on:"));
-    let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| Fault::new(Exit::Retry, "cannot read the answer").because(error))?;
-    Ok(answer.trim() == "yes")
 }
 
 /// Stops the job if it runs, and waits until its lock is free.

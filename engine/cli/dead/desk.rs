@@ -1,0 +1,191 @@
+//! Where the letters of a job lie, what was asked of them, and how far the job has taken that.
+
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use millpond_state::Timestamp;
+use millpond_state::store::Manifest;
+
+use crate::cli::{JobMain, options};
+use crate::ledger::Ledger;
+use crate::redrive::{Letter, Marks, REQUEST, Reach, Request, is_requests};
+use crate::registry;
+use crate::run::reached::reached;
+use crate::run::start::drawn;
+use crate::{Draw, Env, Exit, Fault};
+
+/// A source, as far as letters are concerned.
+struct Of {
+    uid: String,
+    topic: String,
+    /// Whether records can be asked of it again.
+    asked: bool,
+}
+
+/// A job's letters.
+pub(super) struct Desk<'a> {
+    pub(super) matches: &'a ArgMatches,
+    pub(super) env: Env,
+    pub(super) ledger: Arc<dyn Ledger>,
+    /// The topic of the letters.
+    pub(super) letters: String,
+    draw: Arc<Draw>,
+    sources: Vec<Of>,
+}
+
+/// How a job stands to requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Life {
+    /// How far it has committed them.
+    pub(super) reach: Reach,
+    /// Whether it has finished, or has an end that was settled: then it takes no more.
+    pub(super) finished: bool,
+    pub(super) ends: bool,
+    /// Up to where its watermark has come.
+    pub(super) watermark: Timestamp,
+    /// What to know of this.
+    pub(super) note: Option<String>,
+}
+
+impl Life {
+    fn of(manifest: &Manifest) -> Life {
+        let own =
+            manifest.sources.iter().filter(|(name, _)| !is_requests(name)).flat_map(|(_, state)| &state.partitions);
+        let mut own = own.filter(|partition| !partition.finished || manifest.finished).peekable();
+        Life {
+            reach: Reach::of(manifest),
+            finished: manifest.finished,
+            ends: own.peek().is_some() && own.any(|partition| partition.end.is_some()),
+            watermark: reached(manifest).watermark,
+            note: None,
+        }
+    }
+}
+
+/// What was asked of letters, as far as it was read.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    pub(super) marks: Marks,
+    next: u64,
+    /// How many of them this call has made.
+    pub(super) mine: u64,
+}
+
+impl<'a> Desk<'a> {
+    /// # Errors
+    /// When the job does not keep dead letters, or nobody can read them where they lie.
+    pub(super) fn of(main: &'a JobMain, matches: &'a ArgMatches) -> Result<Self, Fault> {
+        let env = options::env(main, matches);
+        let draw = (main.draw)(matches)?;
+        let graph = drawn(&*draw, &env)?;
+        let (to, system) = graph.dead().ok_or_else(|| {
+            let text =
+                "does not keep dead letters: it stops at a bad record, or skips it; `flow.dead_letters(..)` keeps them";
+            Fault::new(Exit::Usage, format!("job {} {text}", env.identity()))
+        })?;
+        let ledger = system.ledger().ok_or_else(|| {
+            let text = "lie where they cannot be read again; keep them in the embedded log or in Kafka";
+            Fault::new(Exit::Usage, format!("the dead letters of {} ({}) {text}", env.identity(), system.identity()))
+        })?;
+        let inputs = graph.inputs();
+        let asked = |uid: &str| inputs.iter().any(|input| input.asked_of.as_deref() == Some(uid));
+        let sources = graph.sources.borrow();
+        let sources = sources.iter().map(|source| Of {
+            uid: source.uid.clone(),
+            topic: source.from.clone(),
+            asked: asked(&source.uid),
+        });
+        let sources = sources.collect();
+        let letters = env.output(&to);
+        Ok(Desk { matches, env, ledger, letters, draw, sources })
+    }
+
+    /// What a source reads.
+    pub(super) fn topic_of(&self, source: &str) -> &str {
+        self.sources.iter().find(|of| of.uid == source).map_or("", |of| of.topic.as_str())
+    }
+
+    /// Why a letter cannot go through the job again; `None` when it can.
+    pub(super) fn hindered(&self, letter: &Letter) -> Option<&'static str> {
+        match self.sources.iter().find(|of| of.uid == letter.dead.source) {
+            None => Some("its source is no longer in the job"),
+            Some(of) if !of.asked => Some(
+                "its source does not read a topic of the system that keeps the dead letters, so that nothing can be asked of it again",
+            ),
+            Some(_) if !letter.dead.whole => Some(
+                "a part of its record has gone on, or may have, and would be there twice; start a new version, which reads the record itself",
+            ),
+            Some(_) => None,
+        }
+    }
+
+    /// Gives `each` letter of this job@version, partition by partition.
+    pub(super) fn letters(&self, each: &mut dyn FnMut(Letter) -> Result<(), Fault>) -> Result<(), Fault> {
+        let (kept, owner) = (self.ledger.kept(&self.letters)?.unwrap_or_default(), self.env.identity());
+        for (partition, kept) in (0..).zip(&kept) {
+            let mut reader = self.ledger.read(&self.letters, partition, kept.start)?;
+            let mut taken = Ok(());
+            while taken.is_ok()
+                && reader.read_whole(&mut |record, headers| {
+                    if taken.is_ok()
+                        && let Some(letter) = Letter::read(partition, record, headers, &owner)
+                    {
+                        taken = each(letter);
+                    }
+                })?
+            {}
+            taken?;
+        }
+        Ok(())
+    }
+
+    /// Reads on in what was asked. `by` is this call's own mark.
+    pub(super) fn read_on(&self, requests: &mut Requests, by: &str) -> Result<(), Fault> {
+        let topic = self.env.redrive();
+        let Some(kept) = self.ledger.kept(&topic)?.and_then(|kept| kept.into_iter().next()) else { return Ok(()) };
+        if kept.start > 0 {
+            return Err(Fault::new(
+                Exit::Restore,
+                format!(
+                    "topic {topic} in {} has lost what lay before offset {}: which letters were sent again is not known any more",
+                    self.ledger.name(),
+                    kept.start
+                ),
+            ));
+        }
+        let mut reader = self.ledger.read(&topic, 0, requests.next)?;
+        let Requests { marks, mine, .. } = requests;
+        let mut each = |offset, last: Option<(&str, &[u8])>| {
+            if let Some(request) = Request::parse(last) {
+                marks.request(offset, &request);
+                *mine += u64::from(request.by == by);
+            }
+        };
+        while reader.read_whole(&mut |record, headers| {
+            each(record.offset, headers.filter(|(name, _)| *name == REQUEST).last());
+        })? {}
+        requests.next = reader.next();
+        Ok(())
+    }
+
+    /// How the job stands: by its committed checkpoint, or, where that is not here, by what it said last.
+    pub(super) fn life(&self) -> Result<Life, Fault> {
+        let fault = match crate::peek(&*self.draw, &self.env) {
+            Ok(found) => return Ok(found.map(|(_, manifest)| Life::of(&manifest)).unwrap_or_default()),
+            Err(fault) => fault,
+        };
+        let Some(entry) = registry::look(&*self.ledger, &self.env.job)? else { return Err(fault) };
+        let Some(version) = entry.versions.get(&self.env.version) else { return Err(fault) };
+        let standing = &version.standing;
+        let requests = standing.positions.iter().filter(|(name, ..)| is_requests(name));
+        let reach = requests.fold(Reach::default(), |reach, (name, _, next)| reach.with(name, *next));
+        let at = Timestamp::from_micros(standing.at);
+        Ok(Life {
+            reach,
+            finished: standing.state == registry::State::Finished,
+            ends: false,
+            watermark: standing.reached.watermark,
+            note: Some(format!("its state is not here ({}); this is by what it said at {at}", version.home)),
+        })
+    }
+}

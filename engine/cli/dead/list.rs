@@ -1,0 +1,139 @@
+//! `dead-letters list`: how many of each kind there are, how they stand, and the first of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::choose::Choice;
+use super::desk::{Desk, Requests};
+use super::{object, stamp, standing};
+use crate::cli::options::{flag, id};
+use crate::cli::table::Table;
+use crate::cli::{figures, terminal};
+use crate::redrive::{Letter, Mark};
+use crate::{Exit, Fault};
+
+/// So many kinds are shown; those that are most frequent.
+const KINDS: usize = 20;
+/// So much of an error is shown in a table.
+const ERROR: usize = 60;
+
+/// How many there are of each mark, as [`Mark::NAMES`] has them.
+type Counts = [u64; Mark::NAMES.len()];
+
+fn add(counts: &mut Counts, mark: Mark) {
+    let place = Mark::NAMES.iter().position(|name| *name == mark.name()).expect("every mark has a name");
+    counts[place] += 1;
+}
+
+#[derive(Default)]
+struct Listed {
+    all: Counts,
+    kinds: BTreeMap<(String, String, String), Counts>,
+    letters: Vec<(Letter, Mark)>,
+}
+
+pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
+    let choice = Choice::of(desk.matches);
+    let limit = desk.matches.get_one::<u64>(id::LIMIT).map_or(usize::MAX, |limit| *limit as usize);
+    // Before the letters: of what it has taken, those that failed again are there.
+    let life = desk.life()?;
+    let mut requests = Requests::default();
+    desk.read_on(&mut requests, "")?;
+    desk.letters(&mut |letter| {
+        requests.marks.letter(&letter);
+        Ok(())
+    })?;
+    let mut listed = Listed::default();
+    desk.letters(&mut |letter| {
+        let mark = requests.marks.of(letter.id, &life.reach);
+        if choice.takes(&letter, mark, desk.topic_of(&letter.dead.source)) {
+            let dead = &letter.dead;
+            let kind = (dead.step.clone(), dead.source.clone(), dead.error.clone());
+            add(&mut listed.all, mark);
+            add(listed.kinds.entry(kind).or_default(), mark);
+            if listed.letters.len() < limit {
+                listed.letters.push((letter, mark));
+            }
+        }
+        Ok(())
+    })?;
+    let text = match flag(desk.matches, id::JSON) {
+        true => format!("{:#}\n", value(desk, &listed, life.note.as_deref())),
+        false => page(desk, &listed, life.note.as_deref()),
+    };
+    terminal::print(&text)?;
+    Ok(Exit::Finished)
+}
+
+fn named(counts: &Counts) -> Value {
+    Mark::NAMES.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
+}
+
+fn value(desk: &Desk<'_>, listed: &Listed, note: Option<&str>) -> Value {
+    let kinds = listed.kinds.iter().map(|((step, source, error), counts)| {
+        json!({ "step": step, "source": source, "error": error, "counts": named(counts) })
+    });
+    let letters = listed.letters.iter().map(|(letter, mark)| object(desk, letter, *mark));
+    json!({
+        "job": desk.env.job, "version": desk.env.version, "topic": desk.letters, "requests": desk.env.redrive(),
+        "counts": named(&listed.all), "kinds": kinds.collect::<Vec<_>>(), "letters": letters.collect::<Vec<_>>(), "note": note,
+    })
+}
+
+fn page(desk: &Desk<'_>, listed: &Listed, note: Option<&str>) -> String {
+    let count: u64 = listed.all.iter().sum();
+    let mut text = format!("{}: {} dead letters in topic {}", desk.env.identity(), figures::count(count), desk.letters);
+    let parts = Mark::NAMES.iter().zip(listed.all).filter(|(_, count)| *count > 0);
+    let parts: Vec<_> = parts.map(|(name, count)| format!("{} {name}", figures::count(count))).collect();
+    let _ = writeln!(text, "{}{}", if parts.is_empty() { "" } else { ": " }, parts.join(", "));
+    if let Some(note) = note {
+        let _ = writeln!(text, "note: {note}");
+    }
+    if count == 0 {
+        return text;
+    }
+    let mut kinds: Vec<_> = listed.kinds.iter().collect();
+    kinds.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().sum::<u64>()));
+    let mut table =
+        Table::new(["step", "source", "letters>", "open>", "asked>", "done>", "failed again>", "dropped>", "error"]);
+    for ((step, source, error), counts) in kinds.iter().take(KINDS) {
+        let [open, asked, done, failed, dropped] = counts.map(figures::count);
+        let all = figures::count(counts.iter().sum());
+        table.row([step.clone(), source.clone(), all, open, asked, done, failed, dropped, short(error)]);
+    }
+    let _ = write!(text, "\n{table}");
+    if kinds.len() > KINDS {
+        let _ = writeln!(text, "and {} more kinds; --error TEXT picks some, --json has all", kinds.len() - KINDS);
+    }
+    if listed.letters.is_empty() {
+        return text;
+    }
+    let mut table = Table::new(["id", "record", "timestamp", "tried>", "standing", "error"]);
+    for (letter, mark) in &listed.letters {
+        table.row([
+            letter.id.to_string(),
+            letter.place(),
+            stamp(letter.at).unwrap_or_else(|| "-".to_owned()),
+            letter.dead.attempt.to_string(),
+            standing(*mark),
+            short(&letter.dead.error),
+        ]);
+    }
+    let _ = write!(text, "\n{table}");
+    let rest = count - listed.letters.len() as u64;
+    if rest > 0 {
+        let _ = writeln!(text, "and {} more; --limit N lists more of them", figures::count(rest));
+    }
+    text
+}
+
+/// One line, not too long.
+fn short(error: &str) -> String {
+    let line = error.lines().next().unwrap_or_default();
+    match line.char_indices().nth(ERROR) {
+        Some((end, _)) => format!("{}..", &line[..end]),
+        None => line.to_owned(),
+    }
+}

@@ -1,0 +1,67 @@
+//! `dead-letters`: what could not be used, and what is to become of it.
+//!
+//! The letters lie in the topic that the job writes them to, what was asked of them in a topic of the tools beside it, and how far the job
+//! has taken that is in its checkpoint. These commands read the three, and append to the second; they need no running job.
+//!
+//! - `args` is what may be asked, `choose` which letters are meant.
+//! - `desk` reads; `list` and `show` say; `ask` is `redrive` and `drop`.
+
+mod args;
+mod ask;
+mod choose;
+mod desk;
+mod list;
+mod show;
+
+use clap::ArgMatches;
+use millpond_state::Timestamp;
+use serde_json::{Value, json};
+
+use super::JobMain;
+use crate::redrive::{Letter, Mark};
+use crate::{Exit, Fault};
+
+pub(super) use args::command;
+use desk::Desk;
+
+pub(super) fn run(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
+    let (command, matches) = matches.subcommand().expect("clap asks for a subcommand");
+    let desk = Desk::of(main, matches)?;
+    match command {
+        "list" => list::list(&desk),
+        "show" => show::show(&desk),
+        "redrive" => ask::redrive(&desk),
+        "drop" => ask::drop_letters(&desk),
+        _ => unreachable!("clap knows no other subcommand"),
+    }
+}
+
+/// How a letter stands, for people.
+fn standing(mark: Mark) -> String {
+    match mark {
+        Mark::Done(Some(epoch)) => format!("done in epoch {epoch}"),
+        Mark::FailedAgain(next) => format!("failed again: {next}"),
+        mark => mark.name().to_owned(),
+    }
+}
+
+/// A letter for programs.
+fn object(desk: &Desk<'_>, letter: &Letter, mark: Mark) -> Value {
+    let dead = &letter.dead;
+    let (epoch, next) = match mark {
+        Mark::Done(epoch) => (epoch, None),
+        Mark::FailedAgain(next) => (None, Some(next.to_string())),
+        _ => (None, None),
+    };
+    json!({
+        "id": letter.id.to_string(), "status": mark.name(), "done_in_epoch": epoch, "followed_by": next,
+        "source": dead.source, "topic": desk.topic_of(&dead.source), "partition": dead.partition, "offset": dead.offset,
+        "timestamp": stamp(letter.at), "step": dead.step, "error": dead.error, "first_error": letter.first_error(),
+        "attempt": dead.attempt, "was": dead.letter, "whole": dead.whole, "epoch": letter.epoch,
+        "key": dead.key.as_deref().map(String::from_utf8_lossy), "bytes": dead.value.as_ref().map_or(0, Vec::len),
+    })
+}
+
+fn stamp(at: Timestamp) -> Option<String> {
+    (at != Timestamp::MIN).then(|| at.to_string())
+}
