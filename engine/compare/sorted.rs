@@ -2,8 +2,6 @@
 //!
 //! The file is unlinked as soon as it is open: whatever ends the process, nothing of it stays.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -93,13 +91,14 @@ impl Sorter {
             runs: runs.collect(),
             rows: self.rows,
             row: 0,
-            heap: BinaryHeap::new(),
-            current: None,
+            heap: Vec::with_capacity(count + 1),
         };
-        for index in 0..=count {
-            sorted.advance(index)?;
+        for run in 0..=count {
+            if sorted.has_more(run)? {
+                sorted.heap.push(run);
+            }
         }
-        sorted.step()?;
+        (0..sorted.heap.len() / 2).rev().for_each(|at| sorted.sink(at));
         Ok(sorted)
     }
 }
@@ -155,9 +154,6 @@ impl Run {
     }
 }
 
-/// What orders runs in the heap: a copy of the current row's place.
-type Head = (millpond_state::Timestamp, Option<Vec<u8>>, Option<Vec<u8>>);
-
 /// Rows in order, one at a time.
 #[derive(Debug)]
 pub(super) struct Sorted {
@@ -166,19 +162,18 @@ pub(super) struct Sorted {
     /// The last rows, which never left memory: the run after all others.
     rows: Rows,
     row: usize,
-    /// Runs that are not the current one, the least on top.
-    heap: BinaryHeap<Reverse<(Head, usize)>>,
-    current: Option<usize>,
+    /// The runs that have a row, as a heap: the least row's on top. Rows are compared where they lie.
+    heap: Vec<usize>,
 }
 
 impl Sorted {
     /// The current row; `None` at the end.
     pub(super) fn current(&self) -> Option<Row<'_>> {
-        self.current.map(|index| self.head(index))
+        self.heap.first().map(|run| self.head(*run))
     }
 
-    fn head(&self, index: usize) -> Row<'_> {
-        match self.runs.get(index) {
+    fn head(&self, run: usize) -> Row<'_> {
+        match self.runs.get(run) {
             Some(run) => run.row(),
             None => self.rows.get(self.row),
         }
@@ -186,34 +181,20 @@ impl Sorted {
 
     /// Goes on to the next row.
     pub(super) fn next(&mut self) -> Result<(), Fault> {
-        let Some(index) = self.current else { return Ok(()) };
-        if index == self.runs.len() {
+        let Some(&run) = self.heap.first() else { return Ok(()) };
+        if run == self.runs.len() {
             self.row += 1;
         }
-        if self.has_more(index)? {
-            // Outputs are nearly in order, so the run that was least mostly stays it.
-            let stays = match self.heap.peek() {
-                None => true,
-                Some(Reverse(((at, key, value), _))) => {
-                    let least = Row { at: *at, key: key.as_deref(), value: value.as_deref() };
-                    self.head(index).order(&least).is_le()
-                }
-            };
-            if stays {
-                return Ok(());
-            }
-            self.put(index);
+        if !self.has_more(run)? {
+            self.heap.swap_remove(0);
         }
-        self.step()
-    }
-
-    fn step(&mut self) -> Result<(), Fault> {
-        self.current = self.heap.pop().map(|Reverse((_, index))| index);
+        self.sink(0);
         Ok(())
     }
 
-    fn has_more(&mut self, index: usize) -> Result<bool, Fault> {
-        match (self.runs.get_mut(index), &self.file) {
+    /// Reads on in a run where that is needed; whether it has a row.
+    fn has_more(&mut self, run: usize) -> Result<bool, Fault> {
+        match (self.runs.get_mut(run), &self.file) {
             (Some(run), Some(file)) => run
                 .advance(file)
                 .map_err(|error| Fault::new(Exit::Retry, "rows that were written aside cannot be read").because(error)),
@@ -221,18 +202,15 @@ impl Sorted {
         }
     }
 
-    /// The first row of a run goes onto the heap.
-    fn advance(&mut self, index: usize) -> Result<(), Fault> {
-        if self.has_more(index)? {
-            self.put(index);
+    /// Moves a run down the heap until no lesser row is below it. Outputs are nearly in order, so it mostly stays.
+    fn sink(&mut self, mut at: usize) {
+        loop {
+            let below = [2 * at + 1, 2 * at + 2].into_iter().filter(|below| *below < self.heap.len());
+            let order = |a: &usize, b: &usize| self.head(self.heap[*a]).order(&self.head(self.heap[*b]));
+            let Some(least) = below.min_by(order).filter(|least| order(least, &at).is_lt()) else { return };
+            self.heap.swap(at, least);
+            at = least;
         }
-        Ok(())
-    }
-
-    fn put(&mut self, index: usize) {
-        let Row { at, key, value } = self.head(index);
-        let head = (at, key.map(<[u8]>::to_owned), value.map(<[u8]>::to_owned));
-        self.heap.push(Reverse((head, index)));
     }
 }
 

@@ -1,56 +1,50 @@
-//! The job whose versions live: views per page and ten seconds. Version 2 leaves bots out. This test program is its binary.
+//! What goes into `page_views` and comes out of it: clicks by number, and views per page and minute. Version 2 leaves bots out.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use millpond::log::Log;
-use millpond::{Flow, Job, Json, Pane, Timestamp, Tumbling, Untimed};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-/// The arguments with which this program is the job.
-pub(crate) const ARGS: &str = "MILLPOND_TEST_ARGS";
+pub(crate) const JOB: &str = "page_views";
 pub(crate) const CLICKS: &str = "clicks";
 pub(crate) const VIEWS: &str = "page-views";
-pub(crate) const SPAN_SECS: i64 = 10;
+pub(crate) const MINUTE_MS: i64 = 60_000;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A click as the tests make it.
 pub(crate) struct Click {
     pub(crate) page: u64,
-    pub(crate) bot: bool,
-    /// Seconds since 1970.
-    pub(crate) at: i64,
+    pub(crate) at_ms: i64,
+    pub(crate) dwell_ms: u64,
+}
+
+/// The click of a number: eight a second of event time, a few seconds out of order. Every tenth is a bot's.
+pub(crate) fn click(number: u64) -> Click {
+    let at_ms = (number * 120 + number * 31 % 4 * 1_000) as i64;
+    Click { page: number * 7 % 13, at_ms, dwell_ms: if number % 10 == 3 { 499 } else { 500 + number % 97 } }
+}
+
+impl Click {
+    pub(crate) fn json(&self) -> String {
+        let Click { page, at_ms, dwell_ms } = self;
+        format!(r#"{{"user":"u","page":"p{page}","at":{at_ms},"dwell":{dwell_ms}}}"#)
+    }
 }
 
 /// A result.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(crate) struct Views {
-    pub(crate) page: u64,
-    pub(crate) from: i64,
+    pub(crate) page: String,
+    pub(crate) start: i64,
     pub(crate) views: u64,
+    pub(crate) max_dwell: u64,
 }
 
-/// The click of a number: some fifty a second of event time, a few seconds out of order. Every tenth is a bot's.
-pub(crate) fn click(number: u64) -> Click {
-    Click { page: number * 7 % 13, bot: number % 10 == 3, at: (number / 50 + number * 31 % 4) as i64 }
-}
-
-pub(crate) fn draw(flow: &Flow<'_>) {
-    let log = Log::at(flow.state_dir().join("log"));
-    let clicks = log.read::<Click>(CLICKS, Json).event_time(|click| Timestamp::from_secs(click.at));
-    let clicks = flow.source("clicks", clicks.out_of_order(Duration::from_secs(5)));
-    let counted = if flow.version() == 1 { clicks } else { clicks.filter(|click| !click.bot) };
-    counted
-        .key_by(|click| click.page)
-        .window(Tumbling::of(Duration::from_secs(SPAN_SECS as u64)))
-        .aggregate(|w| w.count())
-        .map(|pane: Pane<u64, u64>| Views { page: pane.key, from: pane.start.secs(), views: pane.value })
-        .sink("views", log.write(VIEWS, Json).key(|views: &Views| views.page));
-}
-
-/// Not a test of its own: what the other tests start.
-#[test]
-fn be_the_job() {
-    let Ok(args) = std::env::var(ARGS) else { return };
-    let args = std::iter::once("views").chain(args.split(' ')).map(Into::into);
-    let exit = Job::new("views").about("Views per page").main_with(args, draw);
-    std::process::exit(exit.code().into());
+/// What a version says of the first clicks: views and the longest stay, by minute and page.
+pub(crate) fn model(version: u32, clicks: u64) -> BTreeMap<(i64, String), (u64, u64)> {
+    let mut minutes: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    for click in (0..clicks).map(click).filter(|click| version == 1 || click.dwell_ms >= 500) {
+        let start = click.at_ms - click.at_ms % MINUTE_MS;
+        let (views, max) = minutes.entry((start, format!("p{}", click.page))).or_default();
+        (*views, *max) = (*views + 1, click.dwell_ms.max(*max));
+    }
+    minutes
 }

@@ -1,4 +1,4 @@
-//! The life of a job's versions as a person leads it, on the embedded log: replay beside a running version, compare, promote while a
+//! The life of a job's versions as a person leads it, with `page_views` on the embedded log: replay beside a running version, compare, promote while a
 //! reader follows, go back, promote again, retire; with kill -9 of the tools at every step, and of the jobs.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]

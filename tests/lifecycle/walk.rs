@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::job::{SPAN_SECS, VIEWS};
-use crate::world::{Follower, Load, World, check_line, is_there, model};
+use crate::job::{MINUTE_MS, VIEWS, model};
+use crate::world::{Follower, Load, World, check_line, is_there};
 
 /// Steps of a decision about the registry.
 const DECIDING: [&str; 3] = ["registry fenced:1", "registry decided:1", "registry appended:1"];
@@ -51,7 +51,7 @@ fn a_second_version_is_replayed_compared_promoted_taken_back_promoted_and_the_fi
     let until = output["until"].as_i64().unwrap();
     let [before, after] = [1, 2].map(|version| {
         let mut windows = model(version, 200_000);
-        windows.retain(|(from, _), _| (from + SPAN_SECS) * 1_000_000 - 1 < until);
+        windows.retain(|(start, _), _| (start + MINUTE_MS) * 1_000 - 1 < until);
         windows
     });
     let differing =
@@ -64,20 +64,22 @@ fn a_second_version_is_replayed_compared_promoted_taken_back_promoted_and_the_fi
     assert!(tail.lines().count() >= after.len() / 2, "{}", tail.len());
     assert!(world.well("promote 2 --dry-run").contains("nothing is changed"));
     let live = |registry: &Value| registry["live"].as_u64().unwrap();
-    killed_at(&world, "promote 2", &DECIDING, |registry| assert!([1, 2].contains(&live(registry)), "{registry}"));
+    killed_at(&world, "promote 2 --lead 1m", &DECIDING, |registry| {
+        assert!([1, 2].contains(&live(registry)), "{registry}")
+    });
     // Both die before the line has gone over, and are started again.
     first.kill();
     second.kill();
     let (first, second) = (world.start(1), world.start(2));
     passed(&world);
     assert!(world.well("promote 2").contains("is live already"), "asked again, it changes nothing");
-    killed_at(&world, "rollback", &DECIDING[..2], |registry| assert_eq!(live(registry), 2));
+    killed_at(&world, "rollback --lead 1m", &DECIDING[..2], |registry| assert_eq!(live(registry), 2));
     passed(&world);
     second.kill();
     let second = world.start(2);
     world.caught_up(2);
     world.well(&compare);
-    killed_at(&world, "promote 2", &DECIDING[..2], |registry| assert_eq!(live(registry), 1));
+    killed_at(&world, "promote 2 --lead 1m", &DECIDING[..2], |registry| assert_eq!(live(registry), 1));
     passed(&world);
 
     let told = world.call("retire 2 --yes");
@@ -100,7 +102,7 @@ fn a_second_version_is_replayed_compared_promoted_taken_back_promoted_and_the_fi
     killed_at(&world, "retire 1 --yes", &steps, |registry| assert_eq!(live(registry), 2));
     let mut first = first;
     assert!(first.has_left(), "it was stopped");
-    assert!(!is_there(&world, "views@1") && is_there(&world, "views@2"));
+    assert!(!is_there(&world, "page_views@1") && is_there(&world, "page_views@2"));
     assert!(world.log().topic(VIEWS).is_err());
     assert!(world.well("retire 1 --yes").contains("was retired before"), "asked again, nothing is left to do");
     let told = world.call("run --job-version 1 --until-end");

@@ -13,7 +13,8 @@ use millpond::log::{Log, Record, Settings};
 use millpond::{LiveReader, Timestamp};
 use serde_json::Value;
 
-use crate::job::{ARGS, CLICKS, SPAN_SECS, VIEWS, Views, click};
+use crate::job::{CLICKS, JOB, MINUTE_MS, VIEWS, Views, click, model};
+use crate::processes::example;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -45,9 +46,8 @@ impl World {
 
     /// The job's binary with these words.
     pub(crate) fn command(&self, words: &str) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let words = format!("{words} --state {}", self.dir.path().display());
-        command.args(["--exact", "job::be_the_job", "--nocapture"]).env(ARGS, words);
+        let mut command = Command::new(example(JOB));
+        command.args(words.split(' ')).arg("--state").arg(self.dir.path()).env_remove("MILLPOND_BROKERS");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -65,8 +65,7 @@ impl World {
 
     /// The same with `--json`.
     pub(crate) fn json(&self, words: &str) -> Value {
-        let out = self.well(&format!("{words} --json"));
-        serde_json::from_str(&out[out.find('{').unwrap()..=out.rfind('}').unwrap()]).unwrap()
+        serde_json::from_str(&self.well(&format!("{words} --json"))).unwrap()
     }
 
     /// Starts a version and leaves it running.
@@ -82,8 +81,7 @@ impl World {
         loop {
             let said = self.call("versions --json");
             if said.code == Some(0) {
-                let out = &said.out;
-                let value = serde_json::from_str(&out[out.find('{').unwrap()..=out.rfind('}').unwrap()]).unwrap();
+                let value = serde_json::from_str(&said.out).unwrap();
                 if holds(&value) {
                     return value;
                 }
@@ -104,10 +102,7 @@ impl World {
 
 fn said(output: Output) -> Said {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    // What the test harness says of itself stands around it.
-    let out = text(&output.stdout);
-    let out = out.lines().filter(|line| !line.is_empty() && !line.starts_with("running 1 test"));
-    Said { code: output.status.code(), out: out.collect::<Vec<_>>().join("\n"), err: text(&output.stderr) }
+    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// A version that runs; killed when it is dropped.
@@ -140,13 +135,14 @@ fn append(log: &Log, numbers: std::ops::Range<u64>) {
     let claim = writer.claim(CLICKS).unwrap();
     for number in numbers.clone() {
         let click = click(number);
-        let value = serde_json::to_vec(&click).unwrap();
-        writer.append(claim, (number % 2) as u32, &Record::new(Timestamp::from_secs(click.at), &value)).unwrap();
+        let record = click.json();
+        let record = Record::new(Timestamp::from_millis(click.at_ms), record.as_bytes()).key(b"u");
+        writer.append(claim, (number % 2) as u32, &record).unwrap();
     }
     writer.commit(numbers.end, b"").unwrap();
 }
 
-/// A load: clicks that go on coming, ten times as fast as their event time.
+/// A load: clicks that go on coming, a minute of them a second.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     next: Arc<AtomicU64>,
@@ -174,15 +170,6 @@ impl Load {
         self.thread.take().unwrap().join().unwrap();
         self.next.load(Ordering::SeqCst)
     }
-}
-
-/// What a version says of the first clicks: views by page and window.
-pub(crate) fn model(version: u32, clicks: u64) -> BTreeMap<(i64, u64), u64> {
-    let mut windows = BTreeMap::new();
-    for click in (0..clicks).map(click).filter(|click| version == 1 || !click.bot) {
-        *windows.entry((click.at - click.at % SPAN_SECS, click.page)).or_default() += 1;
-    }
-    windows
 }
 
 /// A consumer that follows the live line, and is started again from its position now and then.
@@ -224,23 +211,25 @@ impl Follower {
     }
 }
 
-/// Every window of the line was seen once, whole, and as one version says.
+/// Every minute of the line was seen once, whole, and as one version says.
 pub(crate) fn check_line(seen: &[(u32, Views)], clicks: u64) {
-    let mut windows: BTreeMap<i64, BTreeMap<u32, BTreeMap<u64, u64>>> = BTreeMap::new();
-    for (version, Views { page, from, views }) in seen {
-        let twice = windows.entry(*from).or_default().entry(*version).or_default().insert(*page, *views);
-        assert_eq!(twice, None, "page {page} of the window from {from} was seen twice");
+    type Pages = BTreeMap<String, (u64, u64)>;
+    let mut minutes: BTreeMap<i64, BTreeMap<u32, Pages>> = BTreeMap::new();
+    for (version, Views { page, start, views, max_dwell }) in seen {
+        let pages = minutes.entry(*start).or_default().entry(*version).or_default();
+        let twice = pages.insert(page.clone(), (*views, *max_dwell));
+        assert_eq!(twice, None, "page {page} of the minute from {start} was seen twice");
     }
     let models = BTreeMap::from([1, 2].map(|version| (version, model(version, clicks))));
-    let last = *windows.keys().last().unwrap();
-    assert!(last > 100, "the line went on: {last}");
-    for from in (0..=last).step_by(SPAN_SECS as usize) {
-        let versions = windows.get(&from).unwrap_or_else(|| panic!("nothing was seen of the window from {from}"));
-        assert_eq!(versions.len(), 1, "the window from {from} was seen of two versions");
+    let last = *minutes.keys().last().unwrap();
+    assert!(last > 41 * MINUTE_MS, "the line went on: {last}");
+    for start in (0..=last).step_by(MINUTE_MS as usize) {
+        let versions = minutes.get(&start).unwrap_or_else(|| panic!("nothing was seen of the minute from {start}"));
+        assert_eq!(versions.len(), 1, "the minute from {start} was seen of two versions");
         let (version, pages) = versions.iter().next().unwrap();
-        let want: BTreeMap<u64, u64> =
-            models[version].range((from, 0)..=(from, u64::MAX)).map(|((_, page), views)| (*page, *views)).collect();
-        assert_eq!(*pages, want, "the window from {from}, of version {version}");
+        let want = models[version].iter().filter(|((from, _), _)| *from == start);
+        let want: Pages = want.map(|((_, page), values)| (page.clone(), *values)).collect();
+        assert_eq!(*pages, want, "the minute from {start}, of version {version}");
     }
     let versions: BTreeSet<u32> = seen.iter().map(|(version, _)| *version).collect();
     assert_eq!(versions, BTreeSet::from([1, 2]), "the line was of both");
