@@ -44,19 +44,19 @@ fn main() {
     });
     bench(&input, "sliding", Some(0.9), None, by_hand::<u64, hand::Sliding<_>>, move |visits, tally| {
         let windows = Sliding::of(minute).every(Duration::from_secs(10));
-        let users = visits.key_by(|visit: &Visit<u64>| visit.key);
-        users.window(windows).aggregate(|w| w.max(|visit| visit.dwell)).sink("out", tally);
+        let users = visits.keyed(|visit: Visit<u64>| (visit.key, visit.dwell));
+        users.window(windows).aggregate(|w| w.max(|dwell| *dwell)).sink("out", tally);
     });
     bench(&input, "session", Some(1.5), None, by_hand::<u64, hand::Sessions<_>>, move |visits, tally| {
-        let users = visits.key_by(|visit: &Visit<u64>| visit.key);
+        let users = visits.keyed(|visit: Visit<u64>| (visit.key, visit.dwell));
         let sessions = users.window(Session::gap(Duration::from_micros(hand::GAP as u64)));
-        sessions.aggregate(|w| (w.count(), w.max(|visit| visit.dwell))).sink("out", tally);
+        sessions.aggregate(|w| (w.count(), w.max(|dwell| *dwell))).sink("out", tally);
     });
 }
 
 fn tumbling<K: User>(visits: Stream<'_, Visit<K>>, tally: Tally) {
-    let minutes = visits.key_by(|visit| visit.key.clone()).window(Tumbling::of(Duration::from_secs(60)));
-    minutes.aggregate(|w| (w.count(), w.max(|visit| visit.dwell))).sink("out", tally);
+    let minutes = visits.keyed(|visit| (visit.key, visit.dwell)).window(Tumbling::of(Duration::from_secs(60)));
+    minutes.aggregate(|w| (w.count(), w.max(|dwell| *dwell))).sink("out", tally);
 }
 
 /// Rounds of the loop, one worker and two workers, in turn, so that all three meet the machine as it is just then.

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use millpond::{Collected, DeadLetter, Ended, Exit, Fault, Flow, Job, Run, Timestamp, Tumbling, Untimed, vec};
+use millpond::{
+    Collected, DeadLetter, Ended, Exit, Fault, Flow, Job, KeyedStream, Run, Stream, Timestamp, Tumbling, Untimed, vec,
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_secs(second)
@@ -57,6 +59,39 @@ fn a_record_behind_the_tests_watermark_is_late_after_the_allowed_lateness_and_no
     output.sort();
     assert_eq!(output, [("late".to_owned(), vec![3]), ("window".to_owned(), vec![1, 2])]);
     assert_eq!(test.finish(), []);
+}
+
+fn parity(n: &i64) -> String {
+    (if n % 2 == 0 { "even" } else { "odd" }).to_owned()
+}
+
+/// Words with numbers, by word.
+type ByWord = for<'s> fn(Stream<'s, (String, i64)>) -> KeyedStream<'s, String, i64>;
+
+#[test]
+fn a_record_taken_apart_gives_what_keying_it_gives_and_late_ones_have_the_rest() {
+    let seen = |by_word: ByWord| {
+        let mut test = Job::test(move |words| {
+            let words = by_word(words).window(minute()).split_late();
+            let (minutes, late) = words.aggregate(|w| (w.count(), w.max(|n| *n)));
+            let minutes = minutes.map(|pane| (pane.key, pane.value.0, pane.value.1));
+            minutes.union(late.map(|rest| ("late".to_owned(), 0, rest)))
+        });
+        for (second, word, n) in [(1, "mill", 3), (2, "pond", 4), (3, "mill", 5)] {
+            test.push(at(second), (word.to_owned(), n));
+        }
+        test.watermark(at(60));
+        test.push(at(4), ("mill".to_owned(), 9));
+        let mut found = test.finish();
+        found.sort();
+        found
+    };
+    let want = [("late".to_owned(), 0, 9), ("mill".to_owned(), 2, 5), ("pond".to_owned(), 1, 4)];
+    assert_eq!(seen(|words| words.keyed(|pair| pair)), want);
+    assert_eq!(seen(|words| words.keyed(|(word, n)| (n, (word, n))).unkeyed().keyed(|pair| pair)), want);
+    assert_eq!(seen(|words| words.key_by(|(word, _)| word.clone()).unkeyed().keyed(|pair| pair)), want);
+    let want = [("even".to_owned(), 1, 4), ("late".to_owned(), 0, 9), ("odd".to_owned(), 2, 5)];
+    assert_eq!(seen(|words| words.keyed(|(word, n)| (word.len(), n)).rekey(parity)), want);
 }
 
 #[test]

@@ -21,9 +21,9 @@ use timely::progress::Antichain;
 use timely::progress::frontier::MutableAntichain;
 use timely::scheduling::activate::Activator;
 
-use super::chain::{Chain, promise};
+use super::chain::promise;
 use super::graph::{Ask, Lowering};
-use super::line::{KeyStep, Scatter};
+use super::keying::{KeyChain, Scatter};
 use super::pact::ToWorker;
 use super::time::Time;
 use crate::metrics::Counter;
@@ -52,8 +52,7 @@ type Spare<K, V> = Rc<RefCell<Vec<Shipment<K, V>>>>;
 pub(crate) struct Keyed<'s, K, T> {
     pub(crate) node: u32,
     pub(crate) uid: String,
-    pub(crate) chain: Box<dyn Chain<'s, T> + 's>,
-    pub(crate) key: KeyStep<K, T>,
+    pub(crate) chain: Box<dyn KeyChain<'s, K, T> + 's>,
     pub(crate) ask: Ask,
 }
 
@@ -66,9 +65,9 @@ impl<'s, K: Key, T: Data> Keyed<'s, K, T> {
         mut operator: O,
     ) -> Result<(Out<'s, O::Out>, Out<'s, O::Side>), Fault> {
         restore(&self.uid, &mut operator, lowering)?;
-        let Keyed { node, uid, chain, key, ask } = self;
+        let Keyed { node, uid, chain, ask } = self;
         let spare = Spare::default();
-        let keyed = send(node, &uid, chain, key, &spare, lowering);
+        let keyed = send(node, &uid, chain, &spare, lowering);
         Ok(host(node, uid, keyed, operator, ask.get(), spare, lowering))
     }
 }
@@ -98,13 +97,12 @@ fn restore<O: Operator>(uid: &str, operator: &mut O, lowering: &Lowering<'_>) ->
 fn send<'s, K: Key, T: Data>(
     node: u32,
     uid: &str,
-    chain: Box<dyn Chain<'s, T> + 's>,
-    mut key: KeyStep<K, T>,
+    chain: Box<dyn KeyChain<'s, K, T> + 's>,
     spare: &Spare<K, T>,
     lowering: &Lowering<'s>,
 ) -> Stream<'s, Time, Shipment<K, T>> {
     let mut operator = OperatorBuilder::new(format!("{uid}/send"), lowering.scope);
-    let mut drive = chain.open(&mut operator, lowering);
+    let mut drive = chain.open(node, &mut operator, lowering);
     let (output, keyed) = operator.new_output::<Shipment<K, T>>();
     let mut output = OutputBuilder::<_, NoopBuilder<Shipment<K, T>>>::from(output);
     let local = Rc::clone(&lowering.local);
@@ -114,11 +112,7 @@ fn send<'s, K: Key, T: Data>(
         move |frontiers| {
             local.guard(|| {
                 let mut output = output.activate();
-                drive(&mut own, frontiers, &mut |held, batch| {
-                    entering(node);
-                    let (origin, weight, count) = (batch.origin, batch.weight(), batch.rows.len() as u64);
-                    scatter.reserve(batch.rows.len());
-                    key(batch, &mut scatter);
+                drive(&mut own, frontiers, &mut scatter, &mut |held, came, scatter| {
                     for (worker, shipment) in scatter.shipments.iter_mut().enumerate() {
                         if local.muted.get() {
                             shipment.rows.clear();
@@ -127,9 +121,9 @@ fn send<'s, K: Key, T: Data>(
                         if shipment.rows.is_empty() {
                             continue;
                         }
-                        shipment.origin = origin;
+                        shipment.origin = came.origin;
                         shipment.worker = worker as u32;
-                        shipment.weight = weight * shipment.rows.len() as u64 / count.max(1);
+                        shipment.weight = came.weight * shipment.rows.len() as u64 / came.rows.max(1);
                         local.shared.credits.take(shipment.weight);
                         output.session_with_builder(&held.at(0)).give_container(shipment);
                         *shipment = spare.borrow_mut().pop().unwrap_or_default();

@@ -13,6 +13,7 @@ mod fan;
 pub(crate) mod graph;
 mod intake;
 mod keyed;
+pub(crate) mod keying;
 pub(crate) mod line;
 mod outlet;
 mod pact;

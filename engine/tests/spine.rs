@@ -184,7 +184,7 @@ fn counting(source: Partitions, out: Lines, late: Lines, bound: u64) -> Arc<Draw
     Arc::new(move |graph, _| {
         let source = source.clone().event_time(|(at, _): &Item| Timestamp::from_secs(*at));
         let line = Line::source(graph, "in", source.out_of_order(Duration::from_secs(bound)));
-        let key: KeyStep<u64, Item> = Box::new(|batch, rows| {
+        let key: KeyStep<Item, u64, Item> = Box::new(|batch, rows| {
             for r in batch.rows.drain(..) {
                 let key = r.value.1;
                 rows.push(Row { hash: stable_hash(&key), at: r.at, seen: r.seen, key, value: r.value }, None);
@@ -200,7 +200,7 @@ fn counting(source: Partitions, out: Lines, late: Lines, bound: u64) -> Arc<Draw
             time: true,
         };
         let operator = || Minutes { open: Panes::new(0), fired: Fired::new() };
-        let (panes, lates) = line.step("pass", std::mem::swap).keyed(what, key, operator);
+        let (panes, lates) = line.step("pass", std::mem::swap).key(key, std::mem::swap).operate(what, operator);
         panes.sink("out", out.clone());
         lates.sink("late", late.clone());
         Ok(())

@@ -127,7 +127,7 @@ fn changes<'s, K: Key, T: Data, A: Aggregate<T>>(
     aggregate: A,
 ) -> Changes<'s, K, A::Output> {
     let draw = move |name| {
-        let KeyedStream { line, key } = keyed;
+        let line = keyed.line;
         let graph = line.graph();
         let what = Stateful {
             kind: kind.to_owned(),
@@ -142,7 +142,7 @@ fn changes<'s, K: Key, T: Data, A: Aggregate<T>>(
             positions: aggregate.needs_position(),
             time: false,
         };
-        let (changes, _) = line.keyed(what, key, move || Total::new(aggregate));
+        let (changes, _) = line.operate(what, move || Total::new(aggregate));
         changes.untimed()
     };
     Changes { draw: Some(Box::new(draw)), name: None }

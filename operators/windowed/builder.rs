@@ -3,14 +3,14 @@
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use millpond_engine::{Line, Stateful};
+use millpond_engine::{KeyedLine, Line, Stateful};
 use millpond_state::{Data, Key};
 
 use super::count::Rows;
 use super::disjoint::Disjoint;
 use super::overlapping::Overlapping;
 use super::own::Own;
-use super::rules::{DropLate, Keyed, OfTime, OnLate, Order, Rules, SplitLate, Window};
+use super::rules::{DropLate, OfTime, OnLate, Order, Rules, SplitLate, Window};
 use super::session::Sessions;
 use super::{Drawing, Pane, shape};
 use crate::KeyedStream;
@@ -39,15 +39,7 @@ impl<'s, K: Key, T: Data> KeyedStream<'s, K, T> {
     /// }
     /// ```
     pub fn window<W: Window>(self, windows: W) -> Windowed<'s, K, T, W, DropLate> {
-        let KeyedStream { line, key } = self;
-        Windowed {
-            keyed: Keyed { line, key },
-            windows,
-            lateness: Lateness::NONE,
-            name: None,
-            order: None,
-            late: PhantomData,
-        }
+        Windowed { line: self.line, windows, lateness: Lateness::NONE, name: None, order: None, late: PhantomData }
     }
 }
 
@@ -55,7 +47,7 @@ impl<'s, K: Key, T: Data> KeyedStream<'s, K, T> {
 #[derive(Debug)]
 #[must_use = "windows do nothing until they are aggregated: `.aggregate(|w| w.count())`"]
 pub struct Windowed<'s, K: Key, T: Data, W, L> {
-    keyed: Keyed<'s, K, T>,
+    line: KeyedLine<'s, K, T>,
     windows: W,
     lateness: Lateness,
     name: Option<String>,
@@ -66,8 +58,8 @@ pub struct Windowed<'s, K: Key, T: Data, W, L> {
 impl<'s, K: Key, T: Data, W, L> Windowed<'s, K, T, W, L> {
     /// The same over other windows.
     pub(super) fn over<V>(self, windows: impl FnOnce(W) -> V) -> Windowed<'s, K, T, V, L> {
-        let Windowed { keyed, windows: of, lateness, name, order, late } = self;
-        Windowed { keyed, windows: windows(of), lateness, name, order, late }
+        let Windowed { line, windows: of, lateness, name, order, late } = self;
+        Windowed { line, windows: windows(of), lateness, name, order, late }
     }
 }
 
@@ -93,8 +85,8 @@ impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
     /// Late records leave as a stream of their own; otherwise they are counted and let go. They have no event time any more that a
     /// watermark follows.
     pub fn split_late(self) -> Windowed<'s, K, T, W, SplitLate> {
-        let Windowed { keyed, windows, lateness, name, order, .. } = self;
-        Windowed { keyed, windows, lateness, name, order, late: PhantomData }
+        let Windowed { line, windows, lateness, name, order, .. } = self;
+        Windowed { line, windows, lateness, name, order, late: PhantomData }
     }
 
     /// What its state is kept under. Needed where a job has several window steps below the same named step.
@@ -117,9 +109,9 @@ impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
         self,
         build: impl FnOnce(Over<T>) -> A,
     ) -> L::Results<'s, Pane<K, W::Answer<A::Output>>, T> {
-        let Windowed { keyed, windows, lateness, name, order, .. } = self;
+        let Windowed { line, windows, lateness, name, order, .. } = self;
         let aggregate = build(Over::new());
-        let graph = keyed.line.graph();
+        let graph = line.graph();
         let shapes = vec![shape::<K>(graph, "window", "key"), shape::<A::Partial>(graph, "window", "partial")];
         let what = Stateful {
             kind: "window".to_owned(),
@@ -131,7 +123,7 @@ impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
             time: true,
         };
         let rules = Rules { lateness, split: L::SPLIT, order };
-        let (results, late) = windows.draw(Drawing { keyed, what, rules }, aggregate);
+        let (results, late) = windows.draw(Drawing { line, what, rules }, aggregate);
         L::results(results, late)
     }
 }
@@ -164,14 +156,11 @@ impl<W: Assign> Window for W {
         drawing: Drawing<'s, K, T>,
         aggregate: A,
     ) -> Lines<'s, K, A::Output, T> {
-        let Drawing { keyed, what, rules } = drawing.of_time(self.describe(), &aggregate);
-        let Keyed { line, key } = keyed;
+        let Drawing { line, what, rules } = drawing.of_time(self.describe(), &aggregate);
         match self.aligned() {
-            Some(layout) if layout.overlap() => {
-                line.keyed(what, key, move || Overlapping::new(layout, rules, aggregate))
-            }
-            Some(layout) => line.keyed(what, key, move || Disjoint::new(layout, rules, aggregate)),
-            None => line.keyed(what, key, move || Own::new(self, rules, aggregate)),
+            Some(layout) if layout.overlap() => line.operate(what, move || Overlapping::new(layout, rules, aggregate)),
+            Some(layout) => line.operate(what, move || Disjoint::new(layout, rules, aggregate)),
+            None => line.operate(what, move || Own::new(self, rules, aggregate)),
         }
     }
 }
@@ -185,8 +174,8 @@ impl Window for Session {
         drawing: Drawing<'s, K, T>,
         aggregate: A,
     ) -> Lines<'s, K, A::Output, T> {
-        let Drawing { keyed, what, rules } = drawing.of_time(self.describe(), &aggregate);
-        keyed.line.keyed(what, keyed.key, move || Sessions::new(self, rules, aggregate))
+        let Drawing { line, what, rules } = drawing.of_time(self.describe(), &aggregate);
+        line.operate(what, move || Sessions::new(self, rules, aggregate))
     }
 }
 
@@ -198,14 +187,14 @@ impl Window for Count {
         drawing: Drawing<'s, K, T>,
         aggregate: A,
     ) -> Lines<'s, K, A::Output, T> {
-        let Drawing { keyed, mut what, rules } = drawing.windows(self.describe());
-        what.shapes.push(shape::<T>(keyed.line.graph(), "window", "record"));
+        let Drawing { line, mut what, rules } = drawing.windows(self.describe());
+        what.shapes.push(shape::<T>(line.graph(), "window", "record"));
         if self.order_dependent() {
             what.notes.push(format!("order-dependent: {}", self.describe()));
         } else {
             what.positions = true;
         }
-        let (results, late) = keyed.line.keyed(what, keyed.key, move || Rows::new(self, rules, aggregate));
+        let (results, late) = line.operate(what, move || Rows::new(self, rules, aggregate));
         // By arrival a row of the past may fill a window, so its pane is of no time that a watermark could promise.
         (if self.order_dependent() { results.untimed() } else { results }, late)
     }

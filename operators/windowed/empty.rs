@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disjoint::Disjoint;
 use super::overlapping::Overlapping;
-use super::rules::{Keyed, OfTime, Window};
+use super::rules::{OfTime, Window};
 use super::{Drawing, Pane, Windowed, shape};
 use crate::aggregate::{Aggregate, Logged};
 use crate::windows::{Assign, Sliding, Tumbling};
@@ -67,15 +67,15 @@ impl<W: Regular> Window for WithEmpty<W> {
         let layout = windows.aligned().expect("regular windows lie at equal distances");
         let aggregate = OrEmpty { aggregate, empty };
         let described = format!("{}, {empty} empty", windows.describe());
-        let Drawing { keyed: Keyed { line, key }, mut what, rules } = drawing.of_time(described, &aggregate);
+        let Drawing { line, mut what, rules } = drawing.of_time(described, &aggregate);
         what.shapes = vec![
             shape::<K>(line.graph(), "window", "key"),
             shape::<Carried<A::Partial>>(line.graph(), "window", "partial"),
         ];
         if layout.overlap() {
-            line.keyed(what, key, move || Overlapping::new(layout, rules, aggregate))
+            line.operate(what, move || Overlapping::new(layout, rules, aggregate))
         } else {
-            line.keyed(what, key, move || Disjoint::new(layout, rules, aggregate))
+            line.operate(what, move || Disjoint::new(layout, rules, aggregate))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use millpond_engine::{Context, KeyStep, Line, Record, Stateful};
+use millpond_engine::{Context, KeyedLine, Line, Record, Stateful};
 use millpond_state::{Data, Key, Position, Timestamp};
 
 use super::Pane;
@@ -73,21 +73,9 @@ pub trait OfTime: Window {}
 /// A window step while it is drawn.
 #[derive(Debug)]
 pub struct Drawing<'s, K: Key, T: Data> {
-    pub(super) keyed: Keyed<'s, K, T>,
+    pub(super) line: KeyedLine<'s, K, T>,
     pub(super) what: Stateful,
     pub(super) rules: Rules<K>,
-}
-
-/// Line and key of a keyed stream.
-pub(super) struct Keyed<'s, K: Key, T: Data> {
-    pub(super) line: Line<'s, T>,
-    pub(super) key: KeyStep<K, T>,
-}
-
-impl<K: Key, T: Data> std::fmt::Debug for Keyed<'_, K, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.line.fmt(f)
-    }
 }
 
 /// How two keys of a window are ordered.
