@@ -72,6 +72,9 @@ pub struct Status {
     pub late: u64,
     /// Records skipped and dead letters of this run.
     pub bad: u64,
+    /// Dead letters that this run read again, and how many of them failed again.
+    #[serde(default)]
+    pub redriven: (u64, u64),
     /// Bytes in flight.
     pub in_flight: i64,
     /// How many there may be.

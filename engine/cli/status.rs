@@ -65,6 +65,9 @@ fn page(status: &Status, now: i64) -> String {
         let (read, written, late, bad) =
             (n(status.records_read), n(status.records_written), n(status.late), n(status.bad));
         line("this run", format!("{read} records read, {written} written, {late} late, {bad} bad"));
+        if let (redriven @ 1.., failed) = status.redriven {
+            line("redriven", format!("{} dead letters in this run, {} failed again", n(redriven), n(failed)));
+        }
     }
     if status.partitions.is_empty() {
         return text;
@@ -133,6 +136,7 @@ mod tests {
             in_flight_peak: 3 << 20,
             checkpoint_bytes: 2048,
             bad: 0,
+            redriven: (1_003, 2),
             ..Status::default()
         };
         let page = page(&status, 10_000_000);
@@ -144,6 +148,7 @@ flights@1  running, exactly_once, 2 workers, run 00000000000000ab
   lag         15,310 records
   in flight   1.2 MiB of 64.0 MiB; 3.0 MiB at most so far
   this run    27,004 records read, 14 written, 2 late, 0 bad
+  redriven    1,003 dead letters in this run, 2 failed again
 
 source      partition    next     end    lag  watermark             standing
 departures          0  12,345  20,000  7,655  2013-01-02T10:00:00Z  reading

@@ -69,6 +69,12 @@ impl Reach {
         self
     }
 
+    /// Up to where requests were taken.
+    #[must_use]
+    pub fn furthest(&self) -> u64 {
+        self.sources.values().map(|(next, _)| *next).max().unwrap_or(0)
+    }
+
     /// Whether the request of this source at this offset has been taken, and in which epoch.
     fn taken(&self, source: &str, offset: u64) -> Option<Option<u64>> {
         let (next, epochs) = self.sources.get(&requests_of(source))?;

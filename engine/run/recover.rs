@@ -126,7 +126,17 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
 /// The partitions of an input. Before the first request there is no topic of requests.
 fn found(source: &DrawnSource, env: &Env, from: &From, known: bool) -> Result<Vec<Partition>, Fault> {
     match (source.connect)(env, from) {
-        Err(fault) if source.asked_of.is_some() && !known && fault.exit() == Exit::Usage => Ok(Vec::new()),
+        Err(fault) if source.asked_of.is_some() && fault.exit() == Exit::Usage => {
+            if !known {
+                return Ok(Vec::new());
+            }
+            let (job, topic) = (env.identity(), env.redrive());
+            let what = format!(
+                "job {job} has taken records from topic {topic} ({}), and that is no longer there: restore it, or start a new version",
+                source.uid
+            );
+            Err(Fault::new(Exit::Restore, what).because(fault))
+        }
         found => found,
     }
 }

@@ -124,6 +124,8 @@ fn report(
     status.late = metrics.total("millpond_late_records_total") as u64;
     status.bad =
         (metrics.total("millpond_skipped_records_total") + metrics.total("millpond_dead_letters_total")) as u64;
+    let total = |name: &str| metrics.total(name) as u64;
+    status.redriven = (total("millpond_redriven_records_total"), total("millpond_redriven_failed_total"));
     // Every commit waits for an answer; what is worth a word takes longer.
     let long = |(_, since): &(String, Timestamp)| clock::wall().micros().saturating_sub(since.micros()) >= 1_000_000;
     if let Some((what, since)) = shared.patience.waiting().filter(long) {

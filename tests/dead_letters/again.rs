@@ -85,10 +85,7 @@ fn what_fails_again_is_a_letter_anew_with_its_first_place_and_error() {
     let record = format!("readings/{}/{}", shown["partition"], shown["offset"]);
     running.kill();
     let running = world.start("mended", "");
-    let begun = std::time::Instant::now();
-    while !world.call("mended", "status").out.contains("running") {
-        assert!(begun.elapsed().as_secs() < 60);
-    }
+    world.until_it_runs();
     let asked = world.well("mended", &format!("dead-letters redrive {record} --yes"));
     assert!(asked.contains("asked for 1 of 1 dead letter") && asked.contains("it runs"), "{asked}");
     world.when("the third try is done", |counts| counts == [letters - 1, 0, 1, 1, 0]);
@@ -116,4 +113,23 @@ fn letters_that_are_dropped_are_left_alone_until_somebody_names_one() {
     let written = world.written();
     assert_eq!(written["copies"].len() as u64, READINGS - texts + 1);
     assert_eq!(world.records(DEAD).len() as u64, letters, "a letter is never changed");
+}
+
+#[test]
+fn the_first_request_is_found_by_a_job_that_runs_and_status_says_what_it_took() {
+    let (world, letters) = broken();
+    let running = world.start("mended", "--workers 2");
+    world.until_it_runs();
+    world.well("mended", "dead-letters redrive --all --yes");
+    world.when("all are taken", |[.., done, _, _]| done == letters);
+    let out = world.well("mended", "status --json");
+    let status: serde_json::Value =
+        serde_json::from_str(&out[out.find('{').unwrap()..=out.rfind('}').unwrap()]).unwrap();
+    assert_eq!(status["redriven"], serde_json::json!([letters, 0]));
+    let requests = status["partitions"].as_array().unwrap().iter().find(|place| place["source"] == "readings/redrive");
+    assert_eq!((&requests.unwrap()["next"], &requests.unwrap()["lag"]), (&letters.into(), &0.into()));
+    assert!(status["watermark"] != "-infinity", "what is asked for again never holds the watermark: {status}");
+    running.stop();
+    world.well("mended", "run --until-end");
+    same(&world.written(), &right(READINGS));
 }

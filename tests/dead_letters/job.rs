@@ -39,7 +39,7 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 }
 
 fn mended() -> bool {
-    std::env::var(BUILD).is_ok_and(|build| build == "mended")
+    std::env::var(BUILD).is_ok_and(|build| build == "mended" || build == "panics")
 }
 
 /// The reading of a number, as it is written. Every twentieth number is text, and every fiftieth reading is of a sensor that the first build
@@ -61,6 +61,7 @@ pub(crate) fn bad(count: u64) -> usize {
 }
 
 fn known(reading: Reading) -> Result<Reading, String> {
+    assert!(reading.sensor != 99 || std::env::var(BUILD).as_deref() != Ok("panics"), "what is sensor 99");
     if reading.sensor == 99 && !mended() { Err("sensor 99 is not known".to_owned()) } else { Ok(reading) }
 }
 

@@ -64,3 +64,42 @@ fn a_version_has_letters_and_requests_of_its_own_which_go_when_it_is_retired() {
     assert!(world.log().topic("readings-redrive.v2").is_err() && world.log().topic("readings-dead").is_ok());
     assert!(world.log().writers().unwrap().iter().all(|writer| !writer.contains("@2")));
 }
+
+#[test]
+fn a_function_that_panics_on_a_record_names_the_request_and_a_mended_one_goes_on() {
+    let world = World::new(100);
+    let running = world.start("broken", "");
+    world.when("all letters are written", |[open, ..]| open == 7);
+    running.stop();
+    world.well("broken", "dead-letters redrive --all --yes");
+    let requests = world.records("readings-redrive");
+    let sensor = requests.iter().position(|(value, _)| value.contains("\"sensor\":99")).unwrap();
+    for _ in 0..2 {
+        let said = world.call("panics", "run --until-caught-up");
+        assert_eq!(said.code, Some(Exit::FixJob.code().into()), "{said:?}");
+        let place = format!("on readings/redrive offset {sensor}: what is sensor 99");
+        assert!(said.err.contains(&place), "{place}: {said:?}");
+    }
+    world.well("mended", "run --until-end");
+    assert_eq!((world.counts(), world.written()["copies"].len()), ([0, 0, 7, 0, 0], 100));
+}
+
+#[test]
+fn requests_that_were_deleted_stop_the_job_and_the_tool_knows_no_more_than_before() {
+    let world = World::new(100);
+    let running = world.start("broken", "");
+    world.when("all letters are written", |[open, ..]| open == 7);
+    running.stop();
+    world.well("mended", "dead-letters redrive 0:0 --yes");
+    let running = world.start("mended", "");
+    world.when("it is done", |[.., done, _, _]| done == 1);
+    running.stop();
+    world.log().delete_topic("readings-redrive").unwrap();
+    let said = world.call("mended", "run --until-caught-up");
+    assert_eq!(said.code, Some(Exit::Restore.code().into()), "{said:?}");
+    assert!(said.err.contains("readings/redrive") && said.err.contains("no longer there"), "{said:?}");
+    // Asked anew it would go through twice.
+    let said = world.call("mended", "dead-letters redrive --all --yes");
+    assert_eq!(said.code, Some(Exit::Restore.code().into()), "{said:?}");
+    assert!(said.err.contains("is gone") && world.log().topic("readings-redrive").is_err(), "{said:?}");
+}

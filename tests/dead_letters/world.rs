@@ -109,6 +109,13 @@ impl World {
         Running { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() }
     }
 
+    pub(crate) fn until_it_runs(&self) {
+        let begun = Instant::now();
+        while !self.call("mended", "status").out.contains("running") {
+            assert!(begun.elapsed() < PATIENCE, "it never runs");
+        }
+    }
+
     /// What the job wrote, sorted: values by topic. Each copy, and of each window its numbers in their order.
     pub(crate) fn written(&self) -> BTreeMap<String, Vec<String>> {
         let topics = [COPIES, HOURS].map(|topic| {

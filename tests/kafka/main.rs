@@ -25,6 +25,7 @@ mod flights;
 mod inputs;
 mod instances;
 mod kills;
+mod letters;
 mod outages;
 #[cfg(feature = "tls")]
 mod secure;

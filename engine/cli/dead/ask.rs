@@ -64,6 +64,7 @@ impl<'a> Asking<'a> {
 
     fn run(&self) -> Result<Exit, Fault> {
         let (desk, life) = (self.desk, self.desk.life()?);
+        desk.whole(&life)?;
         let mut requests = Requests::default();
         desk.read_on(&mut requests, &self.by)?;
         desk.letters(&mut |letter| {

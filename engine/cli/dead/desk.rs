@@ -168,6 +168,25 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
+    /// Whether what was asked can still be read: of a job that has taken some there is a topic, and as much in it as it took.
+    pub(super) fn whole(&self, life: &Life) -> Result<(), Fault> {
+        let topic = self.env.redrive();
+        let kept = self.ledger.kept(&topic)?.and_then(|kept| kept.into_iter().next()).unwrap_or_default();
+        if life.reach.furthest() <= kept.end {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Exit::Restore,
+            format!(
+                "{} has taken requests up to offset {} of topic {topic}, and that is gone from {}: which letters were sent again is not \
+                 known any more; restore the topic, or start a new version",
+                self.env.identity(),
+                life.reach.furthest(),
+                self.ledger.name()
+            ),
+        ))
+    }
+
     /// How the job stands: by its committed checkpoint, or, where that is not here, by what it said last.
     pub(super) fn life(&self) -> Result<Life, Fault> {
         let fault = match crate::peek(&*self.draw, &self.env) {
