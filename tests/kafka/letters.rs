@@ -19,7 +19,7 @@ const MENDED: &str = "MILLPOND_TEST_MENDED";
 
 fn draw(flow: &Flow<'_>) {
     let prefix = std::env::var(PREFIX).unwrap();
-    let kafka = Kafka::brokers(&std::env::var("MILLPOND_BROKERS").unwrap());
+    let kafka = Kafka::brokers(std::env::var("MILLPOND_BROKERS").unwrap());
     let mended = std::env::var(MENDED).is_ok_and(|mended| mended == "yes");
     let numbers = kafka.read::<Vec<u64>>(&format!("{prefix}-clicks"), Json).messages().no_event_time();
     flow.dead_letters("dead", kafka.dead_letters(&format!("{prefix}-dead")));

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use millpond_state::Timestamp;
+
 use super::choose::Choice;
 use super::desk::{Desk, Life, Requests};
 use super::show::unknown;
@@ -170,13 +172,13 @@ impl<'a> Asking<'a> {
         for (why, count) in &found.hindered {
             let _ = write!(words, "\n  {} more cannot be sent again: {why}", figures::count(*count));
         }
-        if !self.drop && found.behind > 0 {
+        if !self.drop && found.chosen > 0 && life.watermark != Timestamp::MIN {
             let _ = write!(
                 words,
-                "\n  {} of their records have timestamps before the watermark, {}: where a window over them has been final since, \
-                 they go the way of late records",
-                figures::count(found.behind),
-                life.watermark
+                "\n  the watermark stands at {}, and {} of their records have earlier timestamps: where a window over a record is final, \
+                 the record is late",
+                life.watermark,
+                figures::count(found.behind)
             );
         }
         if let Some(note) = &life.note {

@@ -30,7 +30,8 @@ fn add(counts: &mut Counts, mark: Mark) {
 #[derive(Default)]
 struct Listed {
     all: Counts,
-    kinds: BTreeMap<(String, String, String), Counts>,
+    /// By step, source and what the errors have in common: the counts, and one of the errors.
+    kinds: BTreeMap<(String, String, String), (Counts, String)>,
     letters: Vec<(Letter, Mark)>,
 }
 
@@ -50,9 +51,10 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
         let mark = requests.marks.of(letter.id, &life.reach);
         if choice.takes(&letter, mark, desk.topic_of(&letter.dead.source)) {
             let dead = &letter.dead;
-            let kind = (dead.step.clone(), dead.source.clone(), dead.error.clone());
+            let kind = (dead.step.clone(), dead.source.clone(), common(&dead.error));
             add(&mut listed.all, mark);
-            add(listed.kinds.entry(kind).or_default(), mark);
+            let (counts, _) = listed.kinds.entry(kind).or_insert_with(|| (Counts::default(), dead.error.clone()));
+            add(counts, mark);
             if listed.letters.len() < limit {
                 listed.letters.push((letter, mark));
             }
@@ -72,7 +74,7 @@ fn named(counts: &Counts) -> Value {
 }
 
 fn value(desk: &Desk<'_>, listed: &Listed, note: Option<&str>) -> Value {
-    let kinds = listed.kinds.iter().map(|((step, source, error), counts)| {
+    let kinds = listed.kinds.iter().map(|((step, source, _), (counts, error))| {
         json!({ "step": step, "source": source, "error": error, "counts": named(counts) })
     });
     let letters = listed.letters.iter().map(|(letter, mark)| object(desk, letter, *mark));
@@ -95,10 +97,19 @@ fn page(desk: &Desk<'_>, listed: &Listed, note: Option<&str>) -> String {
         return text;
     }
     let mut kinds: Vec<_> = listed.kinds.iter().collect();
-    kinds.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.iter().sum::<u64>()));
-    let mut table =
-        Table::new(["step", "source", "letters>", "open>", "asked>", "done>", "failed again>", "dropped>", "error"]);
-    for ((step, source, error), counts) in kinds.iter().take(KINDS) {
+    kinds.sort_by_key(|(_, (counts, _))| std::cmp::Reverse(counts.iter().sum::<u64>()));
+    let mut table = Table::new([
+        "step",
+        "source",
+        "letters>",
+        "open>",
+        "asked>",
+        "done>",
+        "failed again>",
+        "dropped>",
+        "error, such as",
+    ]);
+    for ((step, source, _), (counts, error)) in kinds.iter().take(KINDS) {
         let [open, asked, done, failed, dropped] = counts.map(figures::count);
         let all = figures::count(counts.iter().sum());
         table.row([step.clone(), source.clone(), all, open, asked, done, failed, dropped, short(error)]);
@@ -129,11 +140,50 @@ fn page(desk: &Desk<'_>, listed: &Listed, note: Option<&str>) -> String {
     text
 }
 
+/// What an error has in common with others of its kind: without numbers, and without what stands in quotes.
+fn common(error: &str) -> String {
+    let (mut text, mut quoted) = (String::new(), false);
+    for c in error.chars() {
+        if c == '"' {
+            quoted = !quoted;
+        } else if quoted {
+            continue;
+        }
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if c != '#' || !text.ends_with('#') {
+            text.push(c);
+        }
+    }
+    text
+}
+
 /// One line, not too long.
 fn short(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
     match line.char_indices().nth(ERROR) {
         Some((end, _)) => format!("{}..", &line[..end]),
         None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_one_kind_are_told_from_others_without_their_numbers_and_quotes() {
+        let text = |found: &str, column: u32| {
+            common(&format!("invalid type: string \"{found}\", expected u64 at column {column}"))
+        };
+        assert_eq!(text("3", 24), text("four \u{e4}", 7));
+        assert_eq!(text("3", 24), "invalid type: string \"\", expected u# at column #");
+        assert_ne!(text("3", 24), common("sensor 99 is not known"));
+    }
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        assert_eq!(short("one\ntwo"), "one");
+        assert_eq!(short(&"\u{e4}".repeat(ERROR)), "\u{e4}".repeat(ERROR));
+        assert_eq!(short(&"\u{e4}".repeat(ERROR + 1)), format!("{}..", "\u{e4}".repeat(ERROR)));
     }
 }
