@@ -15,16 +15,14 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
+use super::ask::{self, code};
 use super::client::Consumer;
 use super::fault::{Class, class};
+use super::producer::REQUEST;
 use super::raw;
 
 /// How long a cluster may be silent before a start gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long one question may take.
-const ANSWER: Duration = Duration::from_secs(5);
-/// How soon what has passed is asked again.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// A topic as the cluster describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,16 +49,10 @@ impl<'a> Asking<'a> {
     /// The topic's id and partitions.
     pub(super) fn describe(&self) -> Result<Described, Fault> {
         self.patiently("the description", || {
-            let metadata = self.consumer.fetch_metadata(Some(self.topic), ANSWER).map_err(|error| code(&error))?;
-            let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic).ok_or(Code::UnknownTopic)?;
-            if let Some(error) = topic.error() {
-                return Err(error.into());
-            }
             // A partition without a leader is one too: its offsets are asked for until it has one.
-            let numbers = topic.partitions().iter().map(|partition| u32::try_from(partition.id()));
-            let mut partitions = numbers.collect::<Result<Vec<_>, _>>().map_err(|_| Code::UnknownPartition)?;
-            partitions.sort_unstable();
-            let id = match raw::topic_id(self.consumer.client(), self.topic, metadata.orig_broker_id(), ANSWER) {
+            let found = ask::topic(self.consumer.client(), self.topic)?;
+            let partitions = found.partitions.ok_or(Code::UnknownTopic)?;
+            let id = match raw::topic_id(self.consumer.client(), self.topic, found.broker, REQUEST) {
                 Err(Code::UnsupportedFeature) => None,
                 id => id?,
             };
@@ -133,11 +125,11 @@ impl<'a> Asking<'a> {
         }
         self.patiently("offsets", || {
             // It asks for ends and beginnings as well, by their numbers, with one request a broker.
-            let answer = self.consumer.offsets_for_times(asked.clone(), ANSWER).map_err(|error| code(&error))?;
+            let answer = self.consumer.offsets_for_times(asked.clone(), REQUEST).map_err(code)?;
             let of = |partition: &u32| {
                 let number = i32::try_from(*partition).unwrap_or(-1);
                 let found = answer.find_partition(self.topic, number).ok_or(Code::UnknownPartition)?;
-                found.error().map_err(|error| code(&error))?;
+                found.error().map_err(code)?;
                 match found.offset() {
                     Offset::Offset(offset) => Ok(u64::try_from(offset).ok()),
                     _ => Ok(None),
@@ -149,27 +141,22 @@ impl<'a> Asking<'a> {
 
     /// Asks until there is an answer, an error that will not pass, or no patience left.
     fn patiently<R>(&self, what: &str, mut ask: impl FnMut() -> Result<R, Code>) -> Result<R, Fault> {
-        let begun = Instant::now();
+        let began = Instant::now();
         let mut trouble = None;
-        loop {
+        let request = || {
             let answer = ask();
             // Reports wait in the client's own queue.
             while self.consumer.poll(Duration::ZERO).is_some() {}
             // That all brokers are down says less than why one is.
             let reported = self.consumer.context().trouble();
-            trouble = reported.filter(|(code, _)| trouble.is_none() || *code != Code::AllBrokersDown).or(trouble);
-            let code = match answer {
-                Ok(answer) => return Ok(answer),
-                Err(code) => code,
-            };
-            let denied = trouble.as_ref().is_some_and(|(code, _)| class(*code) == Class::Denied);
-            let passing = class(code) == Class::Passing && !denied;
-            if passing && begun.elapsed() < self.patience {
-                std::thread::sleep(AGAIN);
-                continue;
-            }
-            return Err(self.fault(what, code, trouble, begun.elapsed()));
-        }
+            trouble =
+                reported.filter(|(code, _)| trouble.is_none() || *code != Code::AllBrokersDown).or(trouble.take());
+            // Who is not let in hears nothing but that the connection was closed, which would pass.
+            let denied = trouble.as_ref().map(|(code, _)| *code).filter(|code| class(*code) == Class::Denied);
+            answer.map_err(|code| denied.unwrap_or(code))
+        };
+        let answer = ask::until_answered(request, |_, waited| waited < self.patience);
+        answer.map_err(|code| self.fault(what, code, trouble, began.elapsed()))
     }
 
     fn fault(&self, what: &str, code: Code, trouble: Option<(Code, String)>, waited: Duration) -> Fault {
@@ -207,10 +194,6 @@ impl<'a> Asking<'a> {
     fn refused(&self, error: &KafkaError) -> Fault {
         Fault::new(Exit::Usage, format!("topic {} cannot be asked about", self.topic)).because(error)
     }
-}
-
-fn code(error: &KafkaError) -> Code {
-    error.rdkafka_error_code().unwrap_or(Code::Unknown)
 }
 
 #[cfg(test)]

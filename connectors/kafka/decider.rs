@@ -25,7 +25,7 @@ use super::outlets::{self, Output};
 use super::producer::{self, Purpose};
 use super::raw::{self, Producer};
 use super::transaction::MIRROR;
-use super::{Kafka, fault};
+use super::{Kafka, ask, fault};
 
 /// Kafka as sinks share it.
 pub(super) struct KafkaSystem {
@@ -116,33 +116,28 @@ impl KafkaDecider {
         Ok(self.group.as_ref().expect("it has just been made"))
     }
 
-    /// Repeats a request for as long as waiting helps: a start gives up, a running job says so and goes on waiting until it is stopped.
-    pub(super) fn patiently<T>(
-        &mut self,
-        what: &str,
-        mut request: impl FnMut(&mut Self) -> Result<Result<T, RDKafkaErrorCode>, Fault>,
-    ) -> Result<T, Fault> {
-        let began = Instant::now();
-        loop {
-            match request(self)? {
-                Ok(answer) => return Ok(answer),
-                Err(code) if fault::passes(code) => {
-                    let starting = self.run.is_empty();
-                    if self.patience.exhausted() || starting && began.elapsed() >= producer::START {
-                        return Err(self.gone(what, &code.to_string()));
-                    }
-                    self.waits(what, &code.to_string());
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                Err(code) => {
-                    let brokers = &self.kafka.brokers;
-                    return Err(Fault::new(
-                        Exit::FixJob,
-                        format!("job {}: {what}: the brokers {brokers} refuse it: {code}", self.job),
-                    ));
-                }
+    /// Asks for as long as waiting helps: a start gives up, a running job says so and goes on waiting until it is stopped.
+    fn patiently<T>(&self, what: &str, request: impl FnMut() -> Result<T, RDKafkaErrorCode>) -> Result<T, Fault> {
+        let starting = self.run.is_empty();
+        let answer = ask::until_answered(request, |code, waited| {
+            let waits = !(self.patience.exhausted() || starting && waited >= ask::START);
+            if waits {
+                self.waits(what, &code.to_string());
             }
-        }
+            waits
+        });
+        answer.map_err(|code| match fault::passes(code) {
+            true => self.gone(what, &code.to_string()),
+            false => {
+                let brokers = &self.kafka.brokers;
+                Fault::new(Exit::FixJob, format!("job {}: {what}: the brokers {brokers} refuse it: {code}", self.job))
+            }
+        })
+    }
+
+    /// The largest record that any output takes, bytes.
+    fn largest(&self) -> u64 {
+        self.outputs.iter().map(|output| output.takes.largest).max().unwrap_or(0)
     }
 
     pub(super) fn waits(&self, what: &str, why: &str) {
@@ -157,9 +152,10 @@ impl KafkaDecider {
 
     pub(super) fn read_record(&mut self) -> Result<Option<String>, Fault> {
         let carrier = self.carrier().to_owned();
-        let found = self.patiently("reading the commit record", |this| {
-            let group = this.group()?;
-            Ok(raw::committed(group.client(), &carrier, 0, producer::REQUEST))
+        self.group()?;
+        let group = self.group.as_ref().expect("it has just been made");
+        let found = self.patiently("reading the commit record", || {
+            raw::committed(group.client(), &carrier, 0, producer::REQUEST)
         })?;
         let Some(position) = found else { return Ok(None) };
         let text = String::from_utf8(position.metadata).ok().filter(|text| text.starts_with("v1|"));
@@ -179,19 +175,19 @@ impl KafkaDecider {
     pub(super) fn init(&mut self) -> Result<(), Fault> {
         self.commits = None;
         self.stale = false;
-        let largest = self.outputs.iter().map(|output| output.takes.largest).max().unwrap_or(0);
-        let made = self.kafka.producer(&Purpose::Commits(self.job.clone()), largest)?;
-        self.patiently("taking over the transactions", |_| {
+        let made = self.kafka.producer(&Purpose::Commits(self.job.clone()), self.largest())?;
+        self.patiently("taking over the transactions", || {
             made.0.client().poll(Duration::ZERO);
-            match made.0.client().init_transactions(producer::REQUEST).map_err(Failure::from) {
-                Ok(()) => Ok(Ok(())),
-                Err(failure) if failure.class() == Class::Again => Ok(Err(RDKafkaErrorCode::OperationTimedOut)),
-                Err(failure) => Ok(Err(failure.code())),
-            }
+            let taken = made.0.client().init_transactions(producer::REQUEST).map_err(Failure::from);
+            taken.map_err(|failure| match failure.class() {
+                Class::Again => RDKafkaErrorCode::OperationTimedOut,
+                Class::Abort | Class::Unknown => failure.code(),
+            })
         })?;
         self.commits = Some(made);
         if self.delivery == Delivery::ExactlyOnce {
-            self.open_handles()?;
+            // They were the earlier producer's.
+            self.handles.clear();
         }
         Ok(())
     }
@@ -207,6 +203,8 @@ impl Decider for KafkaDecider {
     }
 
     fn fence(&mut self) -> Result<Option<String>, Fault> {
+        // First, since a producer keeps to the largest record that a topic takes.
+        self.kafka.learn(&mut self.outputs)?;
         self.init()?;
         self.last = self.read_record()?;
         Ok(self.last.clone())
@@ -223,12 +221,7 @@ impl Decider for KafkaDecider {
     }
 
     fn create(&mut self, partitions: u32) -> Result<(), Fault> {
-        self.kafka.prepare(&mut self.outputs, self.create, partitions)?;
-        // The producer keeps to the largest record that a topic takes, which is known only now.
-        let before = self.last.clone();
-        self.init()?;
-        let now = self.read_record()?;
-        if now == before { Ok(()) } else { Err(self.superseded(now)) }
+        self.kafka.prepare(&mut self.outputs, self.create, partitions)
     }
 
     fn partitions(&self, sink: u32) -> u32 {
@@ -243,9 +236,7 @@ impl Decider for KafkaDecider {
 
     fn stage(&mut self, outgoing: &Outgoing) -> Result<(), Fault> {
         if self.records.is_none() {
-            let largest = self.outputs.iter().map(|output| output.takes.largest).max().unwrap_or(0);
-            self.records = Some(self.kafka.producer(&Purpose::Records, largest)?);
-            self.open_handles()?;
+            self.records = Some(self.kafka.producer(&Purpose::Records, self.largest())?);
         }
         self.send(outgoing)
     }

@@ -16,7 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::Consumer;
 use super::producer::REQUEST;
-use super::{EVENT_TIME, Kafka, outlets};
+use super::{EVENT_TIME, Kafka, ask};
 
 /// The group that tools read under; it is never joined and never commits anything.
 pub(super) const READER: &str = "millpond-tools";
@@ -54,7 +54,7 @@ impl Follow {
         let (oldest, end) =
             self.kafka.ask_within(PATIENCE, &format!("asking for the ends of topic {}", self.topic), || {
                 let asked = self.consumer.fetch_watermarks(&self.topic, self.partition, REQUEST);
-                asked.map_err(outlets::code)
+                asked.map_err(ask::code)
             })?;
         Ok(u64::try_from(oldest).unwrap_or(0)..u64::try_from(end).unwrap_or(0))
     }
@@ -72,7 +72,7 @@ impl Follow {
 
     fn fault(&self, error: &KafkaError) -> Fault {
         let (topic, partition, brokers) = (&self.topic, self.partition, &self.kafka.brokers);
-        let exit = match outlets::code(error.clone()) {
+        let exit = match ask::code(error.clone()) {
             Code::OffsetOutOfRange | Code::AutoOffsetReset => Exit::Restore,
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => Exit::Usage,
             _ => Exit::Retry,

@@ -24,7 +24,7 @@ use super::failure::{Class, Failure};
 use super::follow::{Follow, READER};
 use super::outlets::{self, Output};
 use super::producer::{Purpose, REQUEST};
-use super::{Kafka, fault};
+use super::{Kafka, ask, fault};
 
 /// How often a decision is made anew because somebody else came in between.
 const ATTEMPTS: u32 = 50;
@@ -58,7 +58,7 @@ impl KafkaLedger {
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Fault> {
-        self.look(&format!("looking for topic {topic}"), |consumer| outlets::partitions(consumer.client(), topic))
+        self.look(&format!("looking for topic {topic}"), |consumer| ask::partitions(consumer.client(), topic))
     }
 
     /// The registry as of now.
@@ -208,7 +208,7 @@ impl Ledger for KafkaLedger {
         let range = |partition: u32| {
             let number = i32::try_from(partition).unwrap_or(i32::MAX);
             let (oldest, end) =
-                self.look(&what, |consumer| consumer.fetch_watermarks(output, number, REQUEST).map_err(outlets::code))?;
+                self.look(&what, |consumer| consumer.fetch_watermarks(output, number, REQUEST).map_err(ask::code))?;
             Ok(u64::try_from(oldest).unwrap_or(0)..u64::try_from(end).unwrap_or(0))
         };
         (0..count).map(range).collect::<Result<_, Fault>>().map(Some)
@@ -229,7 +229,7 @@ impl Ledger for KafkaLedger {
             })?;
         }
         let found = self.look(&format!("asking for times of topic {output}"), |consumer| {
-            consumer.offsets_for_times(asked.clone(), REQUEST).map_err(outlets::code)
+            consumer.offsets_for_times(asked.clone(), REQUEST).map_err(ask::code)
         })?;
         let place = |(partition, kept): (usize, &Range<u64>)| {
             let number = i32::try_from(partition).unwrap_or(i32::MAX);
@@ -261,7 +261,7 @@ impl Ledger for KafkaLedger {
                 continue;
             }
             self.kafka.ask(&format!("deleting topic {topic}"), || {
-                let deleted = block_on(admin.delete_topics(&[topic], &options)).map_err(outlets::code)?;
+                let deleted = block_on(admin.delete_topics(&[topic], &options)).map_err(ask::code)?;
                 match deleted.into_iter().next() {
                     Some(Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic))) => Ok(()),
                     Some(Err((_, error))) => Err(error),
@@ -270,7 +270,7 @@ impl Ledger for KafkaLedger {
             })?;
         }
         self.kafka.ask(&format!("deleting group {owner}"), || {
-            let deleted = block_on(admin.delete_groups(&[owner], &options)).map_err(outlets::code)?;
+            let deleted = block_on(admin.delete_groups(&[owner], &options)).map_err(ask::code)?;
             match deleted.into_iter().next() {
                 Some(Ok(_) | Err((_, Code::GroupIdNotFound))) => Ok(()),
                 Some(Err((_, error))) => Err(error),

@@ -23,10 +23,11 @@
 //! One transactional producer a job writes the output of all workers, and the job's commit record with it. The transactional id is the fence,
 //! so that a second instance takes over instead of writing beside the first.
 //!
-//! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `connect` asks for
-//! partitions and offsets, `source` and `hand` read, `outlets` makes the topics that are written, `send` writes, `transaction` and `decider` commit,
-//! `writer` is for programs that feed topics, `raw` calls librdkafka.
+//! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `ask` asks until
+//! there is an answer, `connect` for partitions and offsets, `source` and `hand` read, `outlets` makes the topics that are written,
+//! `send` writes, `transaction` and `decider` commit, `writer` is for programs that feed topics, `raw` calls librdkafka.
 
+mod ask;
 mod client;
 mod connect;
 mod decider;

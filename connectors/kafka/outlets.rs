@@ -6,14 +6,14 @@ use futures_executor::block_on;
 use millpond_engine::sink::Outlet;
 use millpond_engine::{Env, Exit, Fault};
 use millpond_state::Timestamp;
-use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::Kafka;
+use super::ask::{self, code, partitions};
 use super::client::Context;
 use super::producer::REQUEST;
 use crate::topic::HEADER;
@@ -86,31 +86,31 @@ impl Output {
     }
 }
 
-/// How many partitions a topic has; `None` when it is not there.
-pub(super) fn partitions<C: ClientContext>(
-    client: &rdkafka::client::Client<C>,
-    topic: &str,
-) -> Result<Option<u32>, RDKafkaErrorCode> {
-    let metadata = client.fetch_metadata(Some(topic), REQUEST).map_err(code)?;
-    let found = metadata.topics().first().filter(|found| found.name() == topic);
-    let Some(found) = found else { return Ok(None) };
-    match found.error().map(RDKafkaErrorCode::from) {
-        None => Ok(u32::try_from(found.partitions().len()).ok().filter(|count| *count > 0)),
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
-        Some(error) => Err(error),
-    }
-}
-
-pub(super) fn code(error: KafkaError) -> RDKafkaErrorCode {
-    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
-}
-
 impl Kafka {
-    /// Makes the topics that are missing, with so many partitions, and learns what each takes.
+    /// Learns what the topics take that are there, and of those that will be made, what the cluster gives them.
+    pub(super) fn learn(&self, outputs: &mut [Output]) -> Result<(), Fault> {
+        let admin = self.admin()?;
+        for output in outputs {
+            let topic = &output.topic;
+            let found = self.ask(&format!("looking for topic {topic}"), || ask::topic(admin.inner(), topic))?;
+            match found.partitions {
+                Some(all) => {
+                    output.takes = self.takes(&admin, topic)?;
+                    output.partitions = u32::try_from(all.len()).unwrap_or(u32::MAX);
+                }
+                None => {
+                    let broker = self.settings_of(&admin, &ResourceSpecifier::Broker(found.broker), "a broker")?;
+                    output.takes.largest = largest(&broker, "message.max.bytes");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the topics that are missing, with so many partitions, and learns what those take.
     pub(super) fn prepare(&self, outputs: &mut [Output], create: bool, count: u32) -> Result<(), Fault> {
         let admin = self.admin()?;
-        let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
-        for output in outputs {
+        for output in outputs.iter_mut().filter(|output| output.partitions == 0) {
             let topic = output.topic.clone();
             let looking = format!("looking for topic {topic}");
             if self.ask(&looking, || partitions(admin.inner(), &topic))?.is_none() {
@@ -135,7 +135,7 @@ impl Kafka {
                         .set("max.message.bytes", "16777216"),
                 };
                 self.ask(&format!("creating topic {topic}"), || {
-                    let made = block_on(admin.create_topics([&new], &options)).map_err(code)?;
+                    let made = block_on(admin.create_topics([&new], &options())).map_err(code)?;
                     match made.into_iter().next() {
                         // Another instance may have been as quick.
                         Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
@@ -148,24 +148,46 @@ impl Kafka {
             // A broker may take a moment to know what it has just made.
             let there = || partitions(admin.inner(), &topic)?.ok_or(RDKafkaErrorCode::LeaderNotAvailable);
             output.partitions = self.ask(&looking, there)?;
-            output.takes = self.ask(&format!("reading the settings of topic {topic}"), || {
-                let named = [ResourceSpecifier::Topic(&topic)];
-                let found = block_on(admin.describe_configs(&named, &options)).map_err(code)?;
-                found.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::Unknown)).map(|found| takes(&found))
-            })?;
+            output.takes = self.takes(&admin, &topic)?;
         }
         Ok(())
     }
+
+    fn takes(&self, admin: &AdminClient<Context>, topic: &str) -> Result<Takes, Fault> {
+        Ok(takes(&self.settings_of(admin, &ResourceSpecifier::Topic(topic), &format!("topic {topic}"))?))
+    }
+
+    fn settings_of(
+        &self,
+        admin: &AdminClient<Context>,
+        of: &ResourceSpecifier<'_>,
+        name: &str,
+    ) -> Result<ConfigResource, Fault> {
+        self.ask(&format!("reading the settings of {name}"), || {
+            let found = block_on(admin.describe_configs([of], &options())).map_err(code)?;
+            found.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::Unknown))
+        })
+    }
 }
 
-fn takes(found: &rdkafka::admin::ConfigResource) -> Takes {
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST))
+}
+
+/// The largest record, by a setting of this name.
+fn largest(found: &ConfigResource, name: &str) -> u64 {
+    let text = found.get(name).and_then(|entry| entry.value.as_deref());
+    text.and_then(|text| text.parse().ok()).filter(|bytes| *bytes > 0).unwrap_or(Takes::DEFAULT.largest)
+}
+
+fn takes(found: &ConfigResource) -> Takes {
     let text = |name: &str| found.get(name).and_then(|entry| entry.value.as_deref());
     let number = |name: &str, default: i64| text(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     let default = Takes::DEFAULT;
     let (behind, ahead) = default.within;
     let deletes = text("cleanup.policy").is_none_or(|policy| policy.contains("delete"));
     Takes {
-        largest: u64::try_from(number("max.message.bytes", 0)).ok().filter(|n| *n > 0).unwrap_or(default.largest),
+        largest: largest(found, "max.message.bytes"),
         appends_time: text("message.timestamp.type") == Some("LogAppendTime"),
         within: (number("message.timestamp.before.max.ms", behind), number("message.timestamp.after.max.ms", ahead)),
         kept: if deletes { number("retention.ms", default.kept) } else { -1 },

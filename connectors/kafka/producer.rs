@@ -1,12 +1,11 @@
-//! Producers, and the reader of what their group has committed: their settings, and how long a cluster is asked.
+//! Producers, and the reader of what their group has committed: their settings.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use millpond_engine::{Exit, Fault};
+use millpond_engine::Fault;
 use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::BaseProducer;
 
 use super::client::Context;
@@ -15,8 +14,6 @@ use super::{Kafka, fault};
 
 /// How long one request of a start may take before it is asked again.
 pub(super) const REQUEST: Duration = Duration::from_secs(5);
-/// How long a start keeps asking a cluster that does not answer.
-pub(super) const START: Duration = Duration::from_secs(60);
 
 /// What a producer is for.
 #[derive(Clone, Debug)]
@@ -75,41 +72,5 @@ impl Kafka {
     pub(super) fn admin(&self) -> Result<AdminClient<Context>, Fault> {
         AdminClient::from_config_and_context(&self.config(&[("client.id", "millpond")], &[])?, Context::default())
             .map_err(|error| fault::client(&self.brokers, &error))
-    }
-
-    /// Asks until there is an answer, or the start has waited long enough.
-    pub(super) fn ask<T>(&self, what: &str, request: impl FnMut() -> Result<T, RDKafkaErrorCode>) -> Result<T, Fault> {
-        self.ask_within(START, what, request)
-    }
-
-    /// Asks until there is an answer, but no longer than this.
-    pub(super) fn ask_within<T>(
-        &self,
-        patience: Duration,
-        what: &str,
-        mut request: impl FnMut() -> Result<T, RDKafkaErrorCode>,
-    ) -> Result<T, Fault> {
-        let began = Instant::now();
-        loop {
-            match request() {
-                Ok(answer) => return Ok(answer),
-                Err(code) if fault::passes(code) && began.elapsed() < patience => {
-                    tracing::info!(brokers = self.brokers, "{what}: {code}; asking again");
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                Err(code) if fault::passes(code) => {
-                    return Err(Fault::new(
-                        Exit::Retry,
-                        format!("{what}: the brokers {} do not answer: {code}", self.brokers),
-                    ));
-                }
-                Err(code) => {
-                    return Err(Fault::new(
-                        fault::class(code).exit(),
-                        format!("{what}: the brokers {} refuse it: {code}", self.brokers),
-                    ));
-                }
-            }
-        }
     }
 }

@@ -17,8 +17,8 @@ use crate::topic::HEADER;
 const FULL: Duration = Duration::from_micros(500);
 
 impl KafkaDecider {
-    /// Handles of the outputs in the producer that writes records.
-    pub(super) fn open_handles(&mut self) -> Result<(), Fault> {
+    /// Handles of the outputs in the producer that writes records. Not before they are there, or librdkafka would take them for missing.
+    fn open_handles(&mut self) -> Result<(), Fault> {
         let writer = match self.delivery {
             Delivery::ExactlyOnce => &mut self.commits,
             Delivery::AtLeastOnce | Delivery::AtMostOnce => &mut self.records,
@@ -33,6 +33,9 @@ impl KafkaDecider {
 
     /// Sends a batch through the producer that writes records. A full queue is waited for.
     pub(super) fn send(&mut self, outgoing: &Outgoing) -> Result<(), Fault> {
+        if self.handles.is_empty() {
+            self.open_handles()?;
+        }
         let place = self.outputs.iter().position(|output| output.sink == outgoing.sink);
         let place = place.expect("the engine gives a system the output of its own sinks");
         let (output, topic) = (&self.outputs[place], self.handles[place]);

@@ -135,7 +135,7 @@ fn run_args() -> Vec<Arg> {
             .value_parser(options::parse_interval),
         switch(
             id::UNTIL_END,
-            "End where the input ended at the first start: every window fires, and the job is finished",
+            "End where the input ended at the first start with this option: every window fires, and the job is finished",
         ),
         option(
             id::FROM,

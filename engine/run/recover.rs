@@ -187,6 +187,9 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
                 ));
             }
         }
+        if !run.until_end && !source.bounded {
+            forget_ends(env, source, saved)?;
+        }
         let endless = saved.partitions.iter().all(|partition| partition.end.is_none());
         if source.asked_of.is_some() && !begun {
             saved.partitions.extend(found.first().map(requested));
@@ -199,6 +202,24 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
                 partition.idle &= source.asked_of.is_none();
                 partition.end = found.iter().find(|now| now.partition == partition.partition).map(|now| now.end);
             }
+        }
+    }
+    Ok(())
+}
+
+/// A job that was to end, and is started without an end before it did: it goes on beyond. Not where a partition has reached its end, since it
+/// has promised the end of time there, and what follows would all be late.
+fn forget_ends(env: &Env, source: &DrawnSource, saved: &mut SourceState) -> Result<(), Fault> {
+    for partition in &mut saved.partitions {
+        if partition.end.take().is_some() && partition.finished {
+            let place = place(env, source, partition.partition);
+            return Err(Fault::new(
+                Exit::Usage,
+                format!(
+                    "{place} was read up to the end that --until-end gave it, and cannot be read on: start the job with --until-end to \
+                     finish it; what came since is for a new version"
+                ),
+            ));
         }
     }
     Ok(())

@@ -20,6 +20,8 @@ struct Topic {
     print: String,
     /// Offsets behind each partition's end that belong to an open transaction.
     open: u64,
+    /// Partitions up to this number have nothing to read just now.
+    held: usize,
     parts: Vec<Vec<i64>>,
     wakers: Vec<Waker>,
 }
@@ -72,24 +74,34 @@ impl Untimed for World {
 
 struct WorldReader {
     world: World,
-    slots: Vec<(usize, u64)>,
+    /// Partition, next offset, end.
+    slots: Vec<(usize, u64, usize)>,
 }
 
 impl Reader<i64> for WorldReader {
     fn add(&mut self, assigned: &Assigned) -> Result<(), Fault> {
-        self.slots.push((assigned.partition as usize, assigned.next));
+        let end = assigned.end.map_or(usize::MAX, |end| end as usize);
+        self.slots.push((assigned.partition as usize, assigned.next, end));
         Ok(())
     }
     fn read<C: Collect<i64>>(&mut self, slot: usize, most: usize, into: &mut C) -> Result<Read, Fault> {
-        let (part, next) = &mut self.slots[slot];
+        let (part, next, end) = &mut self.slots[slot];
         let topic = self.world.0.lock().unwrap();
-        let rows = &topic.parts[*part][*next as usize..];
+        if *part < topic.held {
+            return Ok(Read::Later);
+        }
+        let all = &topic.parts[*part];
+        let rows = &all[*next as usize..all.len().min(*end)];
         for row in rows.iter().take(most) {
             let at = Timestamp::from_secs(*row);
             into.take(Arrival { offset: *next, stamp: at, logged: Timestamp::MAX, bytes: 8 }, *row);
             *next += 1;
         }
-        Ok(if rows.len() > most { Read::More } else { Read::AtEnd })
+        Ok(match rows.len() > most {
+            true => Read::More,
+            false if *next as usize >= *end => Read::Finished,
+            false => Read::AtEnd,
+        })
     }
     fn seek(&mut self, slot: usize, offset: u64) -> Result<(), Fault> {
         self.slots[slot].1 = offset;
@@ -260,6 +272,37 @@ fn a_run_with_an_end_has_the_partitions_it_began_with() {
         world.add((200..300).collect());
     }
     assert_eq!(out.sorted(), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_run_with_an_end_goes_on_without_one_unless_a_partition_has_reached_it() {
+    for reached in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (world, out) = (World::default(), Seen::default());
+        world.add((0..100).collect());
+        world.add((100..200).collect());
+        world.0.lock().unwrap().held = if reached { 1 } else { 2 };
+        let draw = job(&world, &out);
+        let with_end = || Run { until_end: true, ..Run::new("growth", 1, dir.path()) };
+        let running = millpond_engine::start(with_end(), Arc::clone(&draw)).unwrap();
+        until("what can be read", || out.sorted().len() == usize::from(reached) * 100);
+        running.stop();
+        assert!(!running.join().unwrap().finished);
+        world.0.lock().unwrap().held = 0;
+        world.append(0, 200..300);
+        if reached {
+            let fault = millpond_engine::start(Run::new("growth", 1, dir.path()), Arc::clone(&draw)).unwrap_err();
+            assert_eq!(fault.exit(), Exit::Usage);
+            assert!(fault.to_string().contains("partition 1") && fault.to_string().contains("--until-end"), "{fault}");
+            assert!(millpond_engine::start(with_end(), draw).unwrap().join().unwrap().finished);
+            assert_eq!(out.sorted(), (0..200).collect::<Vec<_>>(), "up to the ends of the first start");
+        } else {
+            let running = start(dir.path(), 1, &draw);
+            until("all", || out.sorted() == world.expected());
+            running.stop();
+            assert!(!running.join().unwrap().finished);
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod model;
 #[path = "../kit/processes.rs"]
 mod processes;
 mod runs;
+#[path = "../kit/seeded.rs"]
+mod seeded;
 mod trial;
 
 mod answers;

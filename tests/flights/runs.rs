@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::model::Answer;
-pub(crate) use crate::processes::{Seeded, example};
+pub(crate) use crate::processes::example;
 
 /// `flights run --until-end` with quick checkpoints, on a state directory.
 pub(crate) fn flights(state: &Path, more: &[&str]) -> Command {

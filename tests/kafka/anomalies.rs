@@ -60,6 +60,24 @@ fn an_input_that_was_made_anew_is_not_taken_for_the_old_one() {
 }
 
 #[test]
+fn an_input_that_is_made_anew_while_the_job_runs_stops_it() {
+    for (name, count) in [("shorter-live", 500), ("longer-live", 9_000)] {
+        let world = World::new(name, 2);
+        world.feed(3_000);
+        let mut job = world.relay_process(&[]);
+        job.until("the first clicks relayed", || world.relayed_all());
+        let (input, before) = (read(&world.cluster, &world.input()), world.relayed_count());
+        world.cluster.delete(&world.input());
+        world.cluster.create(&world.input(), 2);
+        world.writer().clicks(&CLICKS, 10_000..10_000 + count);
+        let said = job.fail(Exit::Restore);
+        assert!(said.contains(&world.input()), "{said}");
+        assert_eq!(world.relayed_count(), before, "nothing of the other log was relayed: {said}");
+        println!("{name}: {} clicks before; {said}", input.len());
+    }
+}
+
+#[test]
 fn an_input_that_is_gone_stops_the_next_start() {
     let world = stopped("gone");
     world.cluster.delete(&world.input());

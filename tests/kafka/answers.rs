@@ -47,6 +47,34 @@ fn relay_gives_what_the_model_gives_in_the_order_of_each_input_partition() {
 }
 
 #[test]
+fn records_may_be_as_large_as_their_topics_take_and_batches_are_no_larger() {
+    let large = format!(r#"{{"user":"u","page":"{}","at":1700000000000,"dwell":1}}"#, "p".repeat(2_000_000));
+    for limit in ["5000", "5000000"] {
+        let world = World::new("sizes", 1);
+        let output = world.topic("relayed");
+        world.cluster.delete(&world.input());
+        world.cluster.create_with(&world.input(), 1, &[("max.message.bytes", "5000000")]);
+        // Before the first start, which must know of the limit when it makes its producer.
+        world.cluster.create_with(&output, 1, &[("max.message.bytes", limit)]);
+        world.feed(2_000);
+        let mut job = world.relay_process(&[]);
+        job.until("small clicks relayed", || world.relayed_all());
+        let writer = world.writer();
+        writer.record(0, Some(b"p"), Some(large.as_bytes()));
+        writer.flush();
+        if limit == "5000" {
+            let said = job.fail(Exit::FixJob);
+            assert!(said.contains(&output) && said.contains("takes 5000"), "{said}");
+        } else {
+            job.until("the large click relayed", || world.relayed_all());
+            job.stop();
+            job.succeed();
+            world.check_relay();
+        }
+    }
+}
+
+#[test]
 fn a_job_is_stopped_and_goes_on_with_its_open_windows() {
     let world = World::new("goes-on", 2);
     world.feed(6_000);

@@ -88,7 +88,7 @@ impl Broker {
 
 /// Four ports in a row that nobody listens on, below those that the system gives to clients.
 fn free_port() -> u16 {
-    let mut random = crate::processes::Seeded(u64::from(std::process::id()) ^ crate::world::nanos());
+    let mut random = crate::seeded::Seeded(u64::from(std::process::id()) ^ crate::world::nanos());
     loop {
         let port = 20_000 + random.below(12_000) as u16;
         let held: Vec<_> = (port..port + 4).map_while(|port| TcpListener::bind(("127.0.0.1", port)).ok()).collect();

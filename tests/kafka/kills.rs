@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use millpond::failpoint::STEPS;
 
-use crate::processes::Seeded;
-use crate::world::{World, nanos};
+use crate::seeded::Seeded;
+use crate::world::World;
 
 /// Clicks in the input: so many that a run takes a while.
 const COUNT: u64 = 30_000;
@@ -18,9 +18,7 @@ fn ten_kills_at_random_moments_lose_and_double_nothing() {
     probe.finish(&["--workers", "2"]);
     let whole = began.elapsed().as_millis() as u64;
     probe.check();
-    let seed = nanos();
-    println!("seed {seed}");
-    let mut random = Seeded(seed);
+    let mut random = Seeded::new();
     let mut kills = 0;
     while kills < 10 {
         let world = World::new("kills", 3);

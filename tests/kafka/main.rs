@@ -16,6 +16,8 @@ mod processes;
 mod producers;
 mod reader;
 mod runs;
+#[path = "../kit/seeded.rs"]
+mod seeded;
 mod world;
 
 mod anomalies;

@@ -23,7 +23,8 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn plain(cluster: &Cluster, topic: &str) -> Writer {
-        let producer = cluster.client().set("enable.idempotence", "true").create().unwrap();
+        let producer =
+            cluster.client().set("enable.idempotence", "true").set("message.max.bytes", "5000000").create().unwrap();
         Writer { producer, topic: topic.to_owned(), partitions: cluster.partitions(topic).unwrap() }
     }
 

@@ -5,7 +5,6 @@
 
 mod job;
 #[path = "../kit/processes.rs"]
-#[expect(dead_code, reason = "other tests use all of it")]
 mod processes;
 mod world;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use millpond::source::{Assigned, Collect, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond::{Env, Fault, Untimed};
 
-use crate::world::Seeded;
+use crate::seeded::Seeded;
 
 /// What waits.
 #[derive(Clone, Copy, Debug)]

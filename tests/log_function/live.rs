@@ -7,7 +7,8 @@ use millpond::Running;
 
 use crate::delayed::Delay;
 use crate::jobs::Draws;
-use crate::world::{APART, Flight, How, PLAIN, Seeded, TOPIC, World, month, wait_until};
+use crate::seeded::Seeded;
+use crate::world::{APART, Flight, How, PLAIN, TOPIC, World, month, wait_until};
 
 /// After the month: one flight an airport that moves all watermarks past everything before it.
 const AFTER: &str = "2013-03-15T12:00:00Z";

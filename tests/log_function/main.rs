@@ -11,4 +11,6 @@ mod idle;
 mod jobs;
 mod live;
 mod replays;
+#[path = "../kit/seeded.rs"]
+mod seeded;
 mod world;

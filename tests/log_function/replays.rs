@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::delayed::Delay;
 use crate::jobs::Draws;
-use crate::world::{APART, How, PLAIN, Seeded, World, month};
+use crate::seeded::Seeded;
+use crate::world::{APART, How, PLAIN, World, month};
 
 #[test]
 fn workers_batches_and_delays_do_not_change_the_flights() {

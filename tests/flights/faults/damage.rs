@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use millpond::state::store::Checkpoints;
 use millpond::{Exit, Fault};
 
-use crate::runs::{Seeded, done, finished, flights, text};
+use crate::runs::{done, finished, flights, text};
+use crate::seeded::Seeded;
 use crate::trial::{Answer, answer, copy, feed, finish, half_way, undisturbed};
 
 /// What is done to a file.
@@ -214,7 +215,7 @@ fn the_binary_names_the_damage_and_the_way_out_and_loses_nothing() {
     let mut command = flights(state.path(), &["--checkpoint-interval", "1ms"]);
     command.env("MILLPOND_FAILPOINT", "committed:1");
     assert!(!done(command).status.success(), "killed after its first commit");
-    let mut random = Seeded(u64::from(std::process::id()));
+    let mut random = Seeded::new();
     let mut paths = files(&state.path().join("flights@1/checkpoints"));
     paths.push(state.path().join("log/writers/flights@1/commits.log"));
     let mut refused = 0;
