@@ -1,13 +1,15 @@
 //! Consumers: their settings, what they log, and what went wrong last.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use millpond_engine::Fault;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
 use rdkafka::producer::ProducerContext;
 
 use super::{Kafka, fault};
@@ -28,6 +30,9 @@ pub(super) type Consumer = BaseConsumer<Context>;
 pub(super) struct Context {
     trouble: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
     refused: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
+    made_anew: Arc<AtomicBool>,
+    /// Lines of the log so far.
+    lines: Arc<AtomicU64>,
 }
 
 impl Context {
@@ -45,14 +50,28 @@ impl Context {
         }
     }
 
+    /// Whether a topic that is read has turned out to be another one of the same name.
+    pub(super) fn made_anew(&self) -> bool {
+        self.made_anew.load(Ordering::Acquire)
+    }
+
     /// The first record that the cluster refused since this was asked last: why, and for which topic.
     pub(super) fn refused(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
+/// Whether librdkafka says here that a topic has another id than before. It reads on in the other topic, at the old one's offset, and this line,
+/// written before it does, is all that tells (2.12.1, by its source).
+fn changes_id(text: &str) -> bool {
+    let from = text.split_once(" changed id from ").and_then(|(_, ids)| ids.split_once(" to "));
+    // The first id that is learned replaces one of zeros.
+    from.is_some_and(|(before, _)| before.bytes().any(|byte| byte != b'A'))
+}
+
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
         if fac == "FAIL" {
             // Why a broker cannot be reached: librdkafka logs this, and reports it only where it takes it for grave.
             self.note(RDKafkaErrorCode::BrokerTransportFailure, text.rsplit("]: ").next().unwrap_or(text));
@@ -64,7 +83,12 @@ impl ClientContext for Context {
             RDKafkaLogLevel::Warning | RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
                 tracing::info!(target: "millpond::kafka", "{fac} {text}");
             }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "millpond::kafka", "{fac} {text}"),
+            RDKafkaLogLevel::Debug => {
+                if changes_id(text) {
+                    self.made_anew.store(true, Ordering::Release);
+                }
+                tracing::debug!(target: "millpond::kafka", "{fac} {text}");
+            }
         }
     }
 
@@ -91,6 +115,21 @@ impl ProducerContext for Context {
             refused.get_or_insert_with(|| (code, message.topic().to_owned()));
         }
     }
+}
+
+/// Everything that a consumer has to report; what is logged goes to its [`Context`]. The crate's `poll` answers that there is nothing also after a
+/// line of the log.
+pub(super) fn reports(consumer: &Consumer) -> impl Iterator<Item = KafkaResult<BorrowedMessage<'_>>> {
+    let lines = || consumer.context().lines.load(Ordering::Relaxed);
+    std::iter::from_fn(move || {
+        loop {
+            let before = lines();
+            match consumer.poll(Duration::ZERO) {
+                None if lines() != before => {}
+                event => return event,
+            }
+        }
+    })
 }
 
 impl Kafka {
@@ -120,8 +159,24 @@ impl Kafka {
             ("allow.auto.create.topics", "false"),
             ("isolation.level", if committed_only { "read_committed" } else { "read_uncommitted" }),
         ];
-        let config = self.config(&defaults, &own)?;
+        let debug = self.settings.get("debug").map_or_else(|| "metadata".to_owned(), |more| format!("metadata,{more}"));
+        let mut config = self.config(&defaults, &own)?;
+        // So that it says when a topic changes its id; what is shown of it, `RUST_LOG` says.
+        config.set("debug", debug).set_log_level(RDKafkaLogLevel::Debug);
         Consumer::from_config_and_context(&config, Context::default())
             .map_err(|error| fault::client(&self.brokers, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_has_changed_its_id_when_it_had_one_before() {
+        let said = |from: &str| format!("[thrd:main]: Topic clicks changed id from {from} to iY5hM0bURJqDkRQnD8qGMg");
+        assert!(changes_id(&said("xY5hM0bURJqDkRQnD8qGMg")));
+        assert!(!changes_id(&said("AAAAAAAAAAAAAAAAAAAAAA")));
+        assert!(!changes_id("[thrd:main]: Topic clicks [0] Leader 1 Epoch 0"));
     }
 }

@@ -16,7 +16,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::ask::{self, code};
-use super::client::Consumer;
+use super::client::{Consumer, reports};
 use super::fault::{Class, class};
 use super::producer::REQUEST;
 use super::raw;
@@ -146,7 +146,7 @@ impl<'a> Asking<'a> {
         let request = || {
             let answer = ask();
             // Reports wait in the client's own queue.
-            while self.consumer.poll(Duration::ZERO).is_some() {}
+            reports(&self.consumer).for_each(drop);
             // That all brokers are down says less than why one is.
             let reported = self.consumer.context().trouble();
             trouble =

@@ -24,7 +24,8 @@
 //! so that a second instance takes over instead of writing beside the first.
 //!
 //! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `ask` asks until
-//! there is an answer, `connect` for partitions and offsets, `source` and `hand` read, `outlets` makes the topics that are written,
+//! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `ask` asks until
+//! there is an answer, `connect` for partitions and offsets, `source` and `hand` read, `place` says what is wrong there, `outlets` makes the topics that are written,
 //! `send` writes, `transaction` and `decider` commit, `writer` is for programs that feed topics, `raw` calls librdkafka.
 
 mod ask;
@@ -38,6 +39,7 @@ mod hand;
 mod ledger;
 mod options;
 mod outlets;
+mod place;
 mod producer;
 mod raw;
 mod send;

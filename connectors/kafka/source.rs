@@ -10,15 +10,14 @@ use std::time::{Duration, Instant};
 use millpond_engine::source::{Assigned, Collect, Env, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond_engine::{Exit, Fault, Untimed};
 use millpond_state::{Data, Timestamp};
-use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::Kafka;
 use super::client::{Consumer, Context};
 use super::connect::Asking;
-use super::fault::{Class, class};
 use super::hand::{hand_again, hand_over};
-use super::raw::{Keep, Message, PartitionQueue, Topic};
+use super::place::Place;
+use super::raw::{Keep, PartitionQueue, Topic};
 use crate::format::{AnyFormat, Keeping, Kept, Message as Whole, Messages, Unpack, Values};
 
 /// How often it is looked how far the log goes beyond what can be read.
@@ -124,13 +123,13 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
 
     fn open(&self, _: &Env, assigned: &[Assigned], waker: Waker) -> Result<Self::Reader, Fault> {
         let mut consumer = self.kafka.consumer(assigned.len(), self.committed_only)?;
-        let reports = Arc::new(AtomicBool::new(false));
+        // What was reported before there is a callback is looked at too.
+        let reports = Arc::new(AtomicBool::new(true));
         let (flag, wake) = (Arc::clone(&reports), waker.clone());
         consumer.set_nonempty_callback(move || {
             flag.store(true, Ordering::Release);
             wake.wake();
         });
-        let context = consumer.context().as_ref().clone();
         let consumer = Rc::new(consumer);
         let topic = Topic::new(Rc::clone(&consumer), &self.topic)
             .ok_or_else(|| Fault::new(Exit::Usage, format!("{:?} cannot be the name of a topic", self.topic)))?;
@@ -139,7 +138,6 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
             slots: Vec::with_capacity(assigned.len()),
             topic,
             place,
-            context,
             reports,
             waker,
             keep: Keep::No,
@@ -158,7 +156,6 @@ pub struct KafkaReader<T, U> {
     slots: Vec<Slot>,
     topic: Rc<Topic<Context>>,
     place: Place,
-    context: Context,
     /// Whether the client has something to report.
     reports: Arc<AtomicBool>,
     waker: Waker,
@@ -172,13 +169,6 @@ impl<T, U> std::fmt::Debug for KafkaReader<T, U> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KafkaReader").field("place", &self.place).finish_non_exhaustive()
     }
-}
-
-/// For messages.
-#[derive(Debug)]
-struct Place {
-    brokers: String,
-    topic: String,
 }
 
 struct Slot {
@@ -215,36 +205,6 @@ impl<T, U> KafkaReader<T, U> {
         });
         Ok(())
     }
-
-    /// Hears what the client has to report; most of it passes, and is logged by [`Context`].
-    fn listen(&self) -> Result<(), Fault> {
-        while let Some(event) = self.topic.consumer().poll(Duration::ZERO) {
-            let Place { brokers, topic } = &self.place;
-            match event {
-                Ok(message) => {
-                    use rdkafka::Message as _;
-                    let (partition, offset) = (message.partition(), message.offset());
-                    return Err(Fault::new(
-                        Exit::Retry,
-                        format!(
-                            "a record of {topic} partition {partition} offset {offset} came another way than its queue"
-                        ),
-                    ));
-                }
-                Err(error) => {
-                    let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-                    let reported = self.context.trouble().map(|(_, text)| format!(": {text}")).unwrap_or_default();
-                    if class(code) == Class::Denied || code == Code::Fatal {
-                        return Err(Fault::new(
-                            class(code).exit(),
-                            format!("the Kafka cluster {brokers} does not let us read {topic}: {code}{reported}"),
-                        ));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
@@ -253,10 +213,14 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
     }
 
     fn read<C: Collect<T>>(&mut self, slot: usize, most: usize, into: &mut C) -> Result<Read, Fault> {
-        if self.reports.swap(false, Ordering::AcqRel) {
-            self.listen()?;
-        }
         let (unpack, keep, place, asked_of) = (&self.unpack, self.keep, &self.place, self.asked_of.as_deref());
+        let consumer = self.topic.consumer();
+        let listen = || {
+            // Mostly there is nothing, and looking costs less than taking.
+            let some = self.reports.load(Ordering::Acquire) && self.reports.swap(false, Ordering::AcqRel);
+            if some { place.listen(consumer) } else { Ok(()) }
+        };
+        listen()?;
         let Slot { partition, queue, next, end, at_end, log_end, looked } = &mut self.slots[slot];
         if *next >= *end {
             return Ok(Read::Finished);
@@ -264,6 +228,11 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
         let (mut taken, mut fault, mut ended) = (0, None, false);
         let shown = queue.take(most, |message| {
             if fault.is_some() || ended {
+                return Keep::No;
+            }
+            // Again, now that messages are here: that they are of another log was reported before they were fetched.
+            if let Err(heard) = listen() {
+                fault = Some(heard);
                 return Keep::No;
             }
             let offset = message.offset();
@@ -348,38 +317,5 @@ impl<T: Data, U: Unpack<T>> Reader<T> for KafkaReader<T, U> {
 
     fn log_end(&mut self, slot: usize) -> Option<u64> {
         Some(self.slots[slot].log_end)
-    }
-}
-
-impl Place {
-    fn went_back(&self, partition: u32, next: u64, offset: u64) -> Fault {
-        let Place { brokers, topic } = self;
-        Fault::new(
-            Exit::Retry,
-            format!(
-                "topic {topic} partition {partition} on {brokers} went back: offset {offset} came where {next} was due"
-            ),
-        )
-    }
-
-    /// What an error in the place of a record comes to; nothing when it passes.
-    fn fault(&self, partition: u32, next: u64, code: Code, message: &Message) -> Option<Fault> {
-        let Place { brokers, topic } = self;
-        let place = format!("topic {topic} partition {partition} on {brokers}");
-        let text = String::from_utf8_lossy(message.value().unwrap_or_default());
-        match (code, class(code)) {
-            (Code::AutoOffsetReset | Code::OffsetOutOfRange, _) => Some(Fault::new(
-                Exit::Restore,
-                format!("{place} does not hold offset {next}, where the job stands: {text}"),
-            )),
-            // librdkafka goes on by itself. Whether the topic is gone for good is looked at from outside.
-            (_, Class::Passing | Class::Missing) => {
-                tracing::warn!(target: "millpond::kafka", "{place}: {code}: {text}");
-                None
-            }
-            (_, class) => {
-                Some(Fault::new(class.exit(), format!("{place} cannot be read on at offset {next}: {code}: {text}")))
-            }
-        }
     }
 }
