@@ -68,10 +68,11 @@ enum How {
     Weaker,
 }
 
-const SUBJECTS: [Subject; 15] = [
+const SUBJECTS: [Subject; 17] = [
     views("views-poll", How::Loop("poll")),
     views("views-batch", How::Loop("batch")),
     views("views-best", How::Loop("best")),
+    views("views-full", How::Loop("full")),
     views("views-one-1s", How::Job { workers: 1, interval: "1s" }),
     views("views-two-1s", How::Job { workers: 2, interval: "1s" }),
     views("views-one-100ms", How::Job { workers: 1, interval: "100ms" }),
@@ -80,6 +81,7 @@ const SUBJECTS: [Subject; 15] = [
     relay("relay-poll", How::Loop("poll")),
     relay("relay-batch", How::Loop("batch")),
     relay("relay-best", How::Loop("best")),
+    relay("relay-full", How::Loop("full")),
     relay("relay-one-1s", How::Job { workers: 1, interval: "1s" }),
     relay("relay-two-1s", How::Job { workers: 2, interval: "1s" }),
     relay("relay-one-100ms", How::Job { workers: 1, interval: "100ms" }),
@@ -249,12 +251,15 @@ fn ratios(took: &BTreeMap<&str, Vec<Took>>) {
     print("kafka-views-to-poll", "views-one-1s", "views-poll", Some(0.75), cpu);
     print("kafka-views-to-batch", "views-one-1s", "views-batch", None, cpu);
     print("kafka-views-to-best", "views-one-1s", "views-best", Some(1.2), cpu);
+    print("kafka-views-to-full", "views-one-1s", "views-full", None, cpu);
+    print("kafka-full-to-best", "views-full", "views-best", None, cpu);
     print("kafka-views-100ms-to-best", "views-one-100ms", "views-best", None, cpu);
     print("kafka-views-two-to-poll-wall", "views-two-1s", "views-poll", Some(1.0 / 1.15), wall);
     print("kafka-views-exactly-to-at-least-once", "views-one-1s", "views-weaker-1s", Some(1.05), cpu);
     print("kafka-relay-to-poll", "relay-one-1s", "relay-poll", None, cpu);
     print("kafka-relay-to-batch", "relay-one-1s", "relay-batch", None, cpu);
     print("kafka-relay-to-best", "relay-one-1s", "relay-best", None, cpu);
+    print("kafka-relay-to-full", "relay-one-1s", "relay-full", None, cpu);
     print("kafka-relay-100ms-to-best", "relay-one-100ms", "relay-best", None, cpu);
     print("kafka-relay-two-to-poll-wall", "relay-two-1s", "relay-poll", None, wall);
 }

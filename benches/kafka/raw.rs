@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "calls into librdkafka through rdkafka's bindings; each says why it is sound")]
 
-use std::ffi::CString;
+use std::ffi::{CString, c_void};
 use std::ptr::null_mut;
 use std::slice;
 
@@ -91,12 +91,16 @@ impl Drop for Queue<'_> {
     }
 }
 
-/// A topic of a producer, written a batch and a partition at a time.
+/// A topic of a producer, written a batch and a partition at a time, or, where records have a header and a time, one by one: the batch call
+/// has no place for either.
 pub(crate) struct Topic<'p> {
     producer: &'p BaseProducer,
     topic: *mut rd::rd_kafka_topic_t,
     partitions: Vec<Waiting>,
     batch: Vec<rd::rd_kafka_message_t>,
+    /// Each record's header.
+    header: Option<(&'static str, Vec<u8>)>,
+    line: Vec<u8>,
 }
 
 /// Records of one partition that wait for a batch to be full.
@@ -108,17 +112,28 @@ struct Waiting {
 }
 
 impl<'p> Topic<'p> {
-    pub(crate) fn of(producer: &'p BaseProducer, topic: &str, partitions: usize) -> Self {
+    pub(crate) fn of(
+        producer: &'p BaseProducer,
+        topic: &str,
+        partitions: usize,
+        header: Option<(&'static str, Vec<u8>)>,
+    ) -> Self {
         let name = CString::new(topic).expect("a topic's name has no zero byte");
         // Sound: the client is alive, the name is copied, and without a configuration the defaults are taken.
         let handle = unsafe { rd::rd_kafka_topic_new(producer.client().native_ptr(), name.as_ptr(), null_mut()) };
         assert!(!handle.is_null(), "the topic has a valid name");
         let partitions = (0..partitions).map(|_| Waiting::default()).collect();
-        Topic { producer, topic: handle, partitions, batch: Vec::with_capacity(BATCH) }
+        Topic { producer, topic: handle, partitions, batch: Vec::with_capacity(BATCH), header, line: Vec::new() }
     }
 
-    /// Adds a record, whose value `put` appends.
-    pub(crate) fn write(&mut self, partition: usize, key: &[u8], put: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a record, whose value `put` appends. `at` is its event time, in milliseconds.
+    pub(crate) fn write(&mut self, partition: usize, key: &[u8], at: i64, put: impl FnOnce(&mut Vec<u8>)) {
+        if self.header.is_some() {
+            self.line.clear();
+            put(&mut self.line);
+            self.send_one(partition, key, at);
+            return;
+        }
         let waiting = &mut self.partitions[partition];
         waiting.bytes.extend_from_slice(key);
         let end = waiting.bytes.len();
@@ -132,6 +147,50 @@ impl<'p> Topic<'p> {
     /// Sends all that waits.
     pub(crate) fn send_all(&mut self) {
         (0..self.partitions.len()).for_each(|partition| self.send(partition));
+    }
+
+    /// Sends `line` with the header and its time, by the cheapest call there is that takes both.
+    fn send_one(&self, partition: usize, key: &[u8], at: i64) {
+        type Argument = rd::rd_kafka_vu_s__bindgen_ty_1;
+        use rd::rd_kafka_vtype_t as vtype;
+        let bytes = |bytes: &[u8]| Argument {
+            mem: rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+                ptr: bytes.as_ptr() as *mut c_void,
+                size: bytes.len(),
+            },
+        };
+        let (name, value) = self.header.as_ref().expect("only such topics come here");
+        loop {
+            // Sound: all that is pointed to lives until the call returns, which copies it. The headers are librdkafka's once the record is
+            // taken, and are given back here when it is not.
+            unsafe {
+                let headers = rd::rd_kafka_headers_new(1);
+                let (value, len) = (value.as_ptr().cast(), value.len() as isize);
+                rd::rd_kafka_header_add(headers, name.as_ptr().cast(), name.len() as isize, value, len);
+                let arguments = [
+                    (vtype::RD_KAFKA_VTYPE_RKT, Argument { rkt: self.topic }),
+                    (vtype::RD_KAFKA_VTYPE_PARTITION, Argument { i32_: partition as i32 }),
+                    (vtype::RD_KAFKA_VTYPE_MSGFLAGS, Argument { i: COPY }),
+                    (vtype::RD_KAFKA_VTYPE_TIMESTAMP, Argument { i64_: at }),
+                    (vtype::RD_KAFKA_VTYPE_KEY, bytes(key)),
+                    (vtype::RD_KAFKA_VTYPE_VALUE, bytes(&self.line)),
+                    (vtype::RD_KAFKA_VTYPE_HEADERS, Argument { headers }),
+                ]
+                .map(|(vtype, u)| rd::rd_kafka_vu_t { vtype, u });
+                let client = self.producer.client().native_ptr();
+                let error = rd::rd_kafka_produceva(client, arguments.as_ptr(), arguments.len());
+                if error.is_null() {
+                    return;
+                }
+                let code = rd::rd_kafka_error_code(error);
+                rd::rd_kafka_error_destroy(error);
+                rd::rd_kafka_headers_destroy(headers);
+                let full = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__QUEUE_FULL;
+                assert_eq!(code, full, "the output cannot be written");
+            }
+            poll(self.producer);
+            std::thread::sleep(std::time::Duration::from_micros(500));
+        }
     }
 
     fn send(&mut self, partition: usize) {

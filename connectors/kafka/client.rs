@@ -27,23 +27,26 @@ pub(super) type Consumer = BaseConsumer<Context>;
 
 /// What a client reports.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Context {
-    trouble: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
-    refused: Arc<Mutex<Option<(RDKafkaErrorCode, String)>>>,
-    made_anew: Arc<AtomicBool>,
+pub(super) struct Context(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    trouble: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    refused: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    made_anew: AtomicBool,
     /// Lines of the log so far.
-    lines: Arc<AtomicU64>,
+    lines: AtomicU64,
 }
 
 impl Context {
     /// What was reported last, if anything was since it was asked last.
     pub(super) fn trouble(&self) -> Option<(RDKafkaErrorCode, String)> {
         // A text that was half written would still be a text.
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn note(&self, code: RDKafkaErrorCode, reason: &str) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trouble = self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         // That all are down says less than why one is.
         if trouble.is_none() || code != RDKafkaErrorCode::AllBrokersDown {
             *trouble = Some((code, reason.to_owned()));
@@ -52,12 +55,12 @@ impl Context {
 
     /// Whether a topic that is read has turned out to be another one of the same name.
     pub(super) fn made_anew(&self) -> bool {
-        self.made_anew.load(Ordering::Acquire)
+        self.0.made_anew.load(Ordering::Acquire)
     }
 
     /// The first record that the cluster refused since this was asked last: why, and for which topic.
     pub(super) fn refused(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -71,7 +74,7 @@ fn changes_id(text: &str) -> bool {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
-        self.lines.fetch_add(1, Ordering::Relaxed);
+        self.0.lines.fetch_add(1, Ordering::Relaxed);
         if fac == "FAIL" {
             // Why a broker cannot be reached: librdkafka logs this, and reports it only where it takes it for grave.
             self.note(RDKafkaErrorCode::BrokerTransportFailure, text.rsplit("]: ").next().unwrap_or(text));
@@ -85,7 +88,7 @@ impl ClientContext for Context {
             }
             RDKafkaLogLevel::Debug => {
                 if changes_id(text) {
-                    self.made_anew.store(true, Ordering::Release);
+                    self.0.made_anew.store(true, Ordering::Release);
                 }
                 tracing::debug!(target: "millpond::kafka", "{fac} {text}");
             }
@@ -111,7 +114,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
             refused.get_or_insert_with(|| (code, message.topic().to_owned()));
         }
     }
@@ -120,7 +123,7 @@ impl ProducerContext for Context {
 /// Everything that a consumer has to report; what is logged goes to its [`Context`]. The crate's `poll` answers that there is nothing also after a
 /// line of the log.
 pub(super) fn reports(consumer: &Consumer) -> impl Iterator<Item = KafkaResult<BorrowedMessage<'_>>> {
-    let lines = || consumer.context().lines.load(Ordering::Relaxed);
+    let lines = || consumer.context().0.lines.load(Ordering::Relaxed);
     std::iter::from_fn(move || {
         loop {
             let before = lines();
