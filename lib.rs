@@ -40,8 +40,8 @@
 
 pub use millpond_connectors::*;
 pub use millpond_engine::{
-    Change, DeadLetter, Delivery, Ended, Env, Exit, Fault, Lines, Live, LivePosition, LiveReader, LiveRow, Run,
-    Running, Status, Timed, Tuning, Untimed, UpsertSink, failpoint, live, source,
+    Change, DeadLetter, Delivery, Ended, Env, Exit, Fault, FromSavepoint, Lines, Live, LivePosition, LiveReader,
+    LiveRow, Run, Running, Status, Timed, Tuning, Untimed, UpsertSink, failpoint, live, source,
 };
 pub use millpond_operators::windows::{Count, Global, Session, Sliding, Span, Tumbling};
 pub use millpond_operators::{Changes, Flow, Job, KeyedStream, Pane, Stream, Test, Windowed, aggregate, windows};

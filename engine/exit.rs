@@ -22,6 +22,8 @@ pub enum Exit {
     StoppedEarly,
     /// A gate is closed: a version is behind, not compared, live, or needed by readers.
     Refused,
+    /// A savepoint does not fit the job: nothing was started.
+    NeedsReplay,
     /// The command line, a file it names or a name in it is wrong.
     Usage,
     /// The job itself must change: its plan is refused, a record cannot be read, a function of the user failed.
@@ -48,6 +50,7 @@ impl Exit {
             Exit::Differs => 2,
             Exit::StoppedEarly => 3,
             Exit::Refused => 4,
+            Exit::NeedsReplay => 5,
             Exit::Usage => 64,
             Exit::FixJob => 65,
             Exit::AlreadyRunning => 69,
@@ -66,6 +69,9 @@ impl Exit {
             Exit::Retry => "start the job again; it goes on from its last commit",
             Exit::Differs => "look at the rows that differ; what is meant can be stated with --expect FILE",
             Exit::Refused => "nothing was changed; do what the message names, then ask again",
+            Exit::NeedsReplay => {
+                "start the version from the beginning of the log with `replay`, or see with --check which steps can be dropped or upgraded"
+            }
             Exit::StoppedEarly => "start the same command again; it goes on from its last commit",
             Exit::Usage => "see --help",
             Exit::FixJob => "mend what the message names, then start the job again; nothing was lost",

@@ -27,6 +27,7 @@
 //!   system.
 //! - [`redrive`]: dead letters that go through the job again, pure.
 //! - `live`: a reader of the live line, [`live()`].
+//! - `savepoint`: whether a saved state fits another plan, pure.
 //! - [`protocol`]: the commit, pure; `run`: start, workers, coordinator, recovery.
 //! - [`cli`]: the command line of every job; `control`: its socket and its metrics page; `status`: what it says of itself.
 //! - `metrics`; `exit`, `fault`: how it ends; `clock`: the one look at clocks; [`failpoint`]: where tests kill it.
@@ -51,6 +52,7 @@ mod operator;
 mod plan;
 mod record;
 mod run;
+mod savepoint;
 pub mod sink;
 pub mod source;
 mod status;
@@ -69,7 +71,8 @@ pub use operator::{Context, Fires, Firing, Operator};
 pub use plan::{Node, Plan, Role};
 pub use protocol::CommitRecord;
 pub use record::{Batch, Origin, Record, Row, Shipment};
-pub use run::{Delivery, Draw, Ended, Run, Running, Throttle, Tuning, draw, peek, start};
+pub use run::{Delivery, Draw, Ended, FromSavepoint, Run, Running, Throttle, Tuning, draw, peek, start};
+pub use savepoint::Upgrade;
 pub use source::Env;
 pub use status::{OutputReached, PartitionStatus, Reached, Status};
 pub use timed::{ByStamp, ByValue, Clocked, Never, Timed, TimedReader, Untimed};

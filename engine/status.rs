@@ -46,6 +46,9 @@ pub struct Status {
     pub delivery: String,
     /// How many workers.
     pub workers: usize,
+    /// The savepoint it began with, if it began with one.
+    #[serde(default)]
+    pub savepoint: Option<String>,
     /// The newest real epoch.
     pub epoch: u64,
     /// When it became real, microseconds since 1970.
@@ -107,6 +110,10 @@ impl Default for Reached {
 /// How far one output has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputReached {
+    /// Results below this event time are not in it: they were written by the version whose savepoint it began with. The least time of a
+    /// version that began otherwise.
+    #[serde(default = "least")]
+    pub since: Timestamp,
     /// Every result below this event time has been written, if it is an output whose records keep to the watermark.
     pub complete: Timestamp,
     /// The first event time after all records written; the least time before the first.
@@ -115,6 +122,10 @@ pub struct OutputReached {
 
 impl Default for OutputReached {
     fn default() -> Self {
-        OutputReached { complete: Timestamp::MIN, beyond: Timestamp::MIN }
+        OutputReached { since: Timestamp::MIN, complete: Timestamp::MIN, beyond: Timestamp::MIN }
     }
+}
+
+fn least() -> Timestamp {
+    Timestamp::MIN
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::options::{self, flag, id};
 use super::table::Table;
-use super::{JobMain, terminal, versions};
+use super::{JobMain, savepoints, terminal, versions};
 use crate::registry::{self, Version};
 use crate::run::start::drawn;
 use crate::source::From;
@@ -47,18 +47,23 @@ struct Finding {
 }
 
 pub(super) fn check(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
-    let env = options::env(job, matches);
+    let run = options::run(job, matches);
+    let env = run.env.clone();
     let draw = (job.draw)(matches)?;
     let plan = crate::draw(&*draw, &env)?;
+    let begins = savepoints::fit(&run, &*draw)?;
     let mut findings = of_plan(&plan);
     let graph = drawn(&*draw, &env)?;
     for source in graph.sources.borrow().iter() {
-        for partition in (source.connect)(&env, &From::Earliest)?.iter().filter(|partition| partition.start > 0) {
-            let why = format!(
-                "partition {} begins at offset {}: retention has taken what was before",
-                partition.partition, partition.start
-            );
-            findings.push(Finding { kind: Kind::Missing, step: source.uid.clone(), why });
+        for partition in (source.connect)(&env, &From::Earliest)? {
+            let needed = begins.as_ref().and_then(|begins| begins.position(&source.uid, partition.partition));
+            if partition.start > needed.unwrap_or(0) {
+                let why = format!(
+                    "partition {} begins at offset {}: retention has taken what was before",
+                    partition.partition, partition.start
+                );
+                findings.push(Finding { kind: Kind::Missing, step: source.uid.clone(), why });
+            }
         }
     }
     for sink in graph.sinks.borrow().iter().filter(|sink| sink.system.ledger().is_none()) {
@@ -69,14 +74,18 @@ pub(super) fn check(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> 
     findings.extend(of_schemas(&*draw, &env, &plan)?);
     let steps = plan.nodes.iter().filter(|node| node.role == Role::Step).count();
     let text = if flag(matches, id::JSON) {
-        format!(
-            "{:#}\n",
-            serde_json::json!({ "job": env.job, "version": env.version, "findings": findings, "steps_trusted": steps })
-        )
+        let mut value =
+            serde_json::json!({ "job": env.job, "version": env.version, "findings": findings, "steps_trusted": steps });
+        if let Some(begins) = &begins {
+            value["savepoint"] = savepoints::fit_json(begins);
+        }
+        format!("{value:#}\n")
     } else {
-        page(&env, &findings, steps)
+        let fits = begins.as_ref().map(|begins| savepoints::table(begins, &env) + "\n").unwrap_or_default();
+        fits + &page(&env, &findings, steps)
     };
     terminal::print(&text)?;
+    begins.map_or(Ok(()), |begins| begins.fits(&env))?;
     Ok(Exit::Finished)
 }
 

@@ -33,6 +33,13 @@ pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
             "Read every byte of the checkpoints and say whether they are sound",
             vec![json(), checkpoint()],
         )?);
+    let savepoints = Command::new("savepoints")
+        .about("Look at savepoints")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(leaf("list", "List those in the state directory", vec![json()])?)
+        .subcommand(leaf("show", "Show what is in one", vec![lives::dir().required(true), json()])?)
+        .subcommand(leaf("verify", "Read every byte of one", vec![lives::dir().required(true), json()])?);
     Ok(Command::new(name)
         .about(job.about.clone())
         .version(version)
@@ -45,6 +52,12 @@ pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
         .subcommand(leaf("status", "Show how the job stands, whether it runs or not", vec![json()])?)
         .subcommand(checkpoints)
         .subcommand(dead::command(job)?)
+        .subcommand(leaf(
+            "savepoint",
+            "Write a savepoint of the job, for another version to start from",
+            lives::savepoint(),
+        )?)
+        .subcommand(savepoints)
         .subcommand(leaf("versions", "List the job's versions and how the live line runs", vec![json()])?)
         .subcommand(leaf(
             "compare",
@@ -144,6 +157,8 @@ fn run_args() -> Vec<Arg> {
         )
         .default_value("earliest")
         .value_parser(options::parse_from),
+        lives::from_savepoint(),
+        lives::drop(),
         switch(id::NEW, "Begin again although there is output already, which is then written twice"),
         switch(id::UNTIL_CAUGHT_UP, "Stop once everything that is there has been read, with open windows kept")
             .conflicts_with(id::UNTIL_END),

@@ -81,3 +81,26 @@ pub(super) fn tail() -> Vec<Arg> {
         json(),
     ]
 }
+
+pub(super) fn savepoint() -> Vec<Arg> {
+    vec![
+        dir().help(
+            "Where it is to lie, a folder that is not there yet [default: one in savepoints/ of the state directory]",
+        ),
+        json(),
+    ]
+}
+
+pub(super) fn dir() -> Arg {
+    Arg::new(id::DIR).value_name("DIR").help("The folder of the savepoint").value_parser(value_parser!(PathBuf))
+}
+
+pub(super) fn from_savepoint() -> Arg {
+    let help = "Begin a first start with the state and positions of another version's savepoint; looked at only then";
+    option(id::FROM_SAVEPOINT, "DIR", help).value_parser(value_parser!(PathBuf)).conflicts_with(id::NEW)
+}
+
+pub(super) fn drop() -> Arg {
+    let help = "Leave the state of this step behind in the savepoint; may be given several times";
+    option(id::DROP, "STEP", help).action(ArgAction::Append).requires(id::FROM_SAVEPOINT)
+}

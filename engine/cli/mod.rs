@@ -9,6 +9,7 @@
 //! - `replay` is what a run from the beginning has more of; `check` says what can make it differ.
 //! - `versions` is everything about versions of a job: the registry, and the commands that read and decide.
 //! - `dead` is `dead-letters`: what could not be used, and sending it through the job again.
+//! - `savepoints` takes savepoints and shows them, and how one fits what is to start from it.
 //! - `plan` (`tree`, `dot`), `status` (`stopped`) and `checkpoints` only look.
 //! - `diagnostics` sets up `tracing` and panics; `table` and `figures` are how things are written for people.
 
@@ -25,6 +26,7 @@ mod plan;
 mod progress;
 mod replay;
 mod run;
+mod savepoints;
 mod signals;
 mod status;
 mod stopped;
@@ -160,6 +162,13 @@ fn execute(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Result<Ex
         Some(("replay", matches)) => run::run(job, matches),
         Some(("plan", matches)) => plan::plan(job, matches),
         Some(("status", matches)) => status::status(job, matches),
+        Some(("savepoint", matches)) => savepoints::savepoint(job, matches),
+        Some(("savepoints", matches)) => match matches.subcommand() {
+            Some(("show", matches)) => savepoints::show(matches),
+            Some(("verify", matches)) => savepoints::verify(matches),
+            Some((_, matches)) => savepoints::list(job, matches),
+            None => unreachable!("clap asks for a subcommand"),
+        },
         Some(("versions", matches)) => versions::list::versions(job, matches),
         Some(("compare", matches)) => versions::compare::compare(job, matches),
         Some(("promote", matches)) => versions::switch::promote(job, matches),

@@ -8,7 +8,7 @@ use millpond_state::Timestamp;
 
 use super::JobMain;
 use crate::source::From;
-use crate::{Env, Run, Tuning};
+use crate::{Env, FromSavepoint, Run, Tuning};
 
 /// Longer names would not fit into those of files and topics.
 const NAME_MOST: usize = 200;
@@ -116,6 +116,10 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Run {
         interval: matches.get_one(id::CHECKPOINT_INTERVAL).copied().unwrap_or(Duration::from_secs(1)),
         until_end: flag(matches, id::UNTIL_END),
         from: matches.get_one(id::FROM).cloned().unwrap_or_default(),
+        savepoint: matches.get_one::<PathBuf>(id::FROM_SAVEPOINT).map(|dir| FromSavepoint {
+            dir: dir.clone(),
+            drop: matches.get_many(id::DROP).into_iter().flatten().cloned().collect(),
+        }),
         new: flag(matches, id::NEW),
         delivery: job.delivery,
         tuning: Tuning { throttle: one(matches, id::THROTTLE).or(job.tuning.throttle), ..job.tuning.clone() },
@@ -151,6 +155,9 @@ pub(super) mod id {
     pub(crate) const UNTIL_CAUGHT_UP: &str = "millpond.until-caught-up";
     pub(crate) const THROTTLE: &str = "millpond.throttle";
     pub(crate) const FROM_OLDEST: &str = "millpond.from-oldest";
+    pub(crate) const DIR: &str = "millpond.dir";
+    pub(crate) const FROM_SAVEPOINT: &str = "millpond.from-savepoint";
+    pub(crate) const DROP: &str = "millpond.drop";
     pub(crate) const CHECK: &str = "millpond.check";
     pub(crate) const VERSION: &str = "millpond.number";
     pub(crate) const FIRST: &str = "millpond.first";

@@ -10,8 +10,8 @@ use super::options::{self, id};
 use super::progress::{Ends, Progress, Shown};
 use super::signals::Signals;
 use super::versions::beat::Introduced;
-use super::{JobMain, figures, replay, terminal};
-use crate::control::{Control, Http, Report};
+use super::{JobMain, figures, replay, savepoints, terminal};
+use crate::control::{Control, Http, Order, Report};
 use crate::{Draw, Ended, Env, Exit, Fault, Plan, Role, Running, Status};
 
 /// Between two looks at a run.
@@ -23,7 +23,11 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let draw = (job.draw)(matches)?;
     let (plan, bounded) = drawn(&*draw, &env)?;
     let replayed = matches.try_contains_id(id::REPLAYED).is_ok();
-    if replayed && !options::flag(matches, id::FROM_OLDEST) {
+    if let Some(begins) = savepoints::fit(&run, &*draw)? {
+        terminal::say(&savepoints::table(&begins, &env));
+        begins.fits(&env)?;
+    }
+    if replayed && run.savepoint.is_none() && !options::flag(matches, id::FROM_OLDEST) {
         replay::whole(&*draw, &env, &run.from)?;
     }
     let mut watch = replayed.then(|| replay::Watch::new(&*draw, &env)).transpose()?;
@@ -128,7 +132,12 @@ fn shown(output: Output) -> Shown {
 }
 
 fn control(env: &Env, running: &Running, report: &Report) -> Option<Control> {
-    match Control::serve(&env.home(), Arc::clone(report), running.stopper()) {
+    let (stop, close) = (running.stopper(), running.closer());
+    let tell = move |order| match order {
+        Order::Stop => stop(),
+        Order::Close => close(),
+    };
+    match Control::serve(&env.home(), Arc::clone(report), tell) {
         Ok(control) => Some(control),
         Err(error) => {
             // The job can do all its work without it.

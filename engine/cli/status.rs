@@ -44,6 +44,9 @@ fn page(status: &Status, now: i64) -> String {
         "committed",
         format!("epoch {}, {ago}; checkpoint of {}", status.epoch, figures::bytes(status.checkpoint_bytes)),
     );
+    if let Some(savepoint) = &status.savepoint {
+        line("began with", format!("the savepoint {savepoint}"));
+    }
     if let Some(what) = &status.waiting {
         let since = status.waiting_since.map(|at| format!(" for {}", figures::since(at, now))).unwrap_or_default();
         line("waiting", format!("{what}{since}"));

@@ -9,7 +9,7 @@ use millpond_state::store::{Checkpoints, Manifest, StoreError, StoreErrorKind};
 
 use super::JobMain;
 use crate::host::graph::Graph;
-use crate::run::reached::reached;
+use crate::run::reached::{reached, savepoint};
 use crate::source::From;
 use crate::{Env, Exit, Fault, PartitionStatus, Status};
 
@@ -58,7 +58,7 @@ pub(super) fn status(job: &JobMain, env: &Env, matches: &ArgMatches) -> Result<S
 }
 
 /// Why there is no commit record.
-fn uncommitted(env: &Env) -> Result<Fault, Fault> {
+pub(super) fn uncommitted(env: &Env) -> Result<Fault, Fault> {
     let Some(checkpoints) = checkpoints(env)? else { return Ok(never_ran(env)) };
     let newest = checkpoints.manifests().map_err(|error| fault(env, &error))?.pop();
     // A first checkpoint that was never committed says nothing yet.
@@ -133,6 +133,7 @@ fn describe(env: &Env, delivery: &str, committed: Timestamp, manifest: &Manifest
         state: if manifest.finished { "finished" } else { "stopped" }.to_owned(),
         run: manifest.id.run.to_string(),
         delivery: delivery.to_owned(),
+        savepoint: savepoint(manifest).map(str::to_owned),
         epoch: manifest.id.epoch,
         last_commit: Some(committed.micros()),
         watermark: watermark.to_string(),

@@ -20,6 +20,15 @@ const CLIENT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a job may take to answer.
 const JOB_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What a job is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Commit what is open and leave.
+    Stop,
+    /// Close the open epoch now.
+    Close,
+}
+
 /// A served control socket; gone, file and all, when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -30,8 +39,8 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Serves `report` and `stop` in the state directory `home`, whose run lock the caller holds.
-    pub(crate) fn serve(home: &Path, report: Report, stop: impl Fn() + Send + 'static) -> io::Result<Control> {
+    /// Serves `report` and hands on orders in the state directory `home`, whose run lock the caller holds.
+    pub(crate) fn serve(home: &Path, report: Report, tell: impl Fn(Order) + Send + 'static) -> io::Result<Control> {
         let at = reach(home)?;
         match fs::remove_file(&at.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -48,7 +57,7 @@ impl Control {
                 if left.load(Ordering::SeqCst) {
                     return;
                 }
-                let served = client.and_then(|client| serve(&client, &report, &stop));
+                let served = client.and_then(|client| serve(&client, &report, &tell));
                 if let Err(error) = served {
                     // A client that left or said nothing; or no descriptors are free, and then not at once again.
                     tracing::debug!(%error, "a control request failed");
@@ -77,7 +86,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-fn serve(client: &UnixStream, report: &Report, stop: &impl Fn()) -> io::Result<()> {
+fn serve(client: &UnixStream, report: &Report, tell: &impl Fn(Order)) -> io::Result<()> {
     client.set_read_timeout(Some(CLIENT_PATIENCE))?;
     client.set_write_timeout(Some(CLIENT_PATIENCE))?;
     let mut line = String::new();
@@ -85,10 +94,18 @@ fn serve(client: &UnixStream, report: &Report, stop: &impl Fn()) -> io::Result<(
     let answer = match line.trim_end() {
         "status" => serde_json::to_value(report())?,
         "stop" => {
-            stop();
+            tell(Order::Stop);
             serde_json::json!({ "stopping": true })
         }
-        other => serde_json::json!({ "error": format!("{other:?} is no request; known are \"status\" and \"stop\"") }),
+        "close" => {
+            // The newest real epoch as it was before.
+            let epoch = report().epoch;
+            tell(Order::Close);
+            serde_json::json!({ "epoch": epoch })
+        }
+        other => {
+            serde_json::json!({ "error": format!("{other:?} is no request; known are \"status\", \"stop\" and \"close\"") })
+        }
     };
     let mut client = client;
     client.write_all(format!("{answer}\n").as_bytes())
@@ -134,8 +151,8 @@ mod tests {
         let (stops, job) = (Arc::new(AtomicUsize::new(0)), job.to_owned());
         let counted = Arc::clone(&stops);
         let report = move || Status { job: job.clone(), epoch: 7, ..Status::default() };
-        let stop = move || {
-            counted.fetch_add(1, Ordering::SeqCst);
+        let stop = move |order| {
+            counted.fetch_add(usize::from(order == Order::Stop), Ordering::SeqCst);
         };
         (Control::serve(home, Arc::new(report), stop).unwrap(), stops)
     }
@@ -150,6 +167,8 @@ mod tests {
         assert_eq!(ask(home.path(), "status").unwrap(), None, "nobody was ever there");
         let (control, stops) = serve(home.path(), "flights");
         assert_eq!((status(home.path()).job.as_str(), status(home.path()).epoch), ("flights", 7));
+        assert_eq!(ask(home.path(), "close").unwrap().unwrap()["epoch"], 7);
+        assert_eq!(stops.load(Ordering::SeqCst), 0);
         ask(home.path(), "stop").unwrap().unwrap();
         assert_eq!(stops.load(Ordering::SeqCst), 1);
         let refused = ask(home.path(), "make tea").unwrap().unwrap();

@@ -2,6 +2,7 @@
 //! downcast; `'s` is the lifetime of the timely scope the graph will be lowered into, and free when it never is.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::time::Time;
 use crate::plan::{Node, Plan, Role};
 use crate::redrive;
 use crate::run::local::Local;
+use crate::savepoint::Upgrade;
 use crate::sink::{Outlet, Sink, System};
 use crate::source::{Env, From, Partition, Source, SourcePlan};
 use crate::{Batch, Fault};
@@ -31,7 +33,7 @@ pub(crate) struct Resume {
     pub(crate) manifest: Manifest,
     pub(crate) store: Arc<Store>,
     /// Partitions of each sink's outlet, by node.
-    pub(crate) partitions: std::collections::BTreeMap<u32, u32>,
+    pub(crate) partitions: BTreeMap<u32, u32>,
     /// Whether the run ends when its sources have.
     pub(crate) until_end: bool,
 }
@@ -86,6 +88,8 @@ pub struct Graph<'s> {
     requests: RefCell<Vec<Rc<DrawnSource>>>,
     pub(crate) sinks: RefCell<Vec<DrawnSink>>,
     refusals: RefCell<Vec<String>>,
+    /// What steps take the state of other shapes with, by uid.
+    pub(crate) upgrades: RefCell<BTreeMap<String, Vec<Upgrade>>>,
     pub(crate) on_bad: RefCell<OnBad>,
 }
 

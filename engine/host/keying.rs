@@ -190,6 +190,9 @@ impl<'s, K: Key, V: Data> KeyedLine<'s, K, V> {
             shapes: what.shapes,
             notes: what.notes,
         });
+        if !what.upgrades.is_empty() {
+            graph.upgrades.borrow_mut().insert(uid.clone(), what.upgrades);
+        }
         let own = Ask::default();
         let (out, side) = (Port::new(), Port::new());
         let lowered = keyed::Keyed { node, uid: uid.clone(), chain, ask: Rc::clone(&own) };

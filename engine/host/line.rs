@@ -11,6 +11,7 @@ use super::graph::{Ask, Graph, Port};
 use super::keying::{KeyStep, KeyedLine};
 use super::{fan, intake, outlet};
 use crate::Batch;
+use crate::savepoint::Upgrade;
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -74,6 +75,8 @@ pub struct Stateful {
     pub positions: bool,
     /// Whether it needs event time.
     pub time: bool,
+    /// What it takes the state of other shapes with, when a version starts from a savepoint.
+    pub upgrades: Vec<Upgrade>,
 }
 
 impl<'s, T: Data> Line<'s, T> {

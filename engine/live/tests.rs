@@ -110,7 +110,8 @@ impl Job {
         let complete = Timestamp::from_secs(self.written);
         let beyond =
             if self.written == 0 { Timestamp::MIN } else { Timestamp::from_secs(self.written - 1).plus_micros(1) };
-        let outputs = BTreeMap::from([(OUT.to_owned(), OutputReached { complete, beyond })]);
+        let outputs =
+            BTreeMap::from([(OUT.to_owned(), OutputReached { complete, beyond, ..OutputReached::default() })]);
         let ends = memory.kept(&at(self.version)).unwrap().unwrap_or_default();
         Standing {
             at: 0,

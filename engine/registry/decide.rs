@@ -311,8 +311,17 @@ impl Entry {
                     complete.max(reached.beyond)
                 }
             };
+            // What began with a savepoint has no rows of before.
+            let since = taken.reached.outputs.get(&output.sink).map_or(Timestamp::MIN, |reached| reached.since);
+            if since > from && old.settled && left.state == State::Stopped {
+                return Err(refused(format!(
+                    "version {to} of job {} began with a savepoint and has rows of {} from {since} on, and version {live}, which does not \
+                     run, has those before {from}: between the two the line would have a gap; start version {live} again",
+                    self.job, output.name
+                )));
+            }
             let last = entry.line.last().map_or(Timestamp::MIN, |leg| leg.from(&output.name));
-            let from = from.max(last);
+            let from = from.max(since).max(last);
             words.push(format!(
                 "{}: rows before {from} from {} (version {live}), rows from then on from {} (version {to})",
                 output.name, old.at, output.at

@@ -15,7 +15,7 @@ fn at(secs: i64) -> Timestamp {
 }
 
 fn standing(reached: i64) -> Standing {
-    let complete = OutputReached { complete: at(reached), beyond: at(reached) };
+    let complete = OutputReached { complete: at(reached), beyond: at(reached), ..OutputReached::default() };
     Standing {
         at: at(1_000).micros(),
         state: State::Running,

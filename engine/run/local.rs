@@ -55,6 +55,18 @@ pub(crate) fn reading(origin: Option<Origin>) {
     WHERE.with(|at| at.set((at.get().0, origin)));
 }
 
+/// Runs a user's function; a panic becomes its text.
+pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+    let before = QUIET.with(|quiet| quiet.replace(true));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    QUIET.with(|quiet| quiet.set(before));
+    result.map_err(|payload| {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a value that is no text".to_owned())
+    })
+}
+
 /// Whether the panic hook should keep still: the fault is reported with its place instead.
 pub(crate) fn quiet() -> bool {
     QUIET.with(Cell::get)
@@ -149,14 +161,7 @@ impl Local {
 
     /// Runs `work`; `Err` holds the text of a panic in it.
     pub(crate) fn caught<R>(&self, work: impl FnOnce() -> R) -> Result<R, String> {
-        let before = QUIET.with(|quiet| quiet.replace(true));
-        let result = catch_unwind(AssertUnwindSafe(work));
-        QUIET.with(|quiet| quiet.set(before));
-        result.map_err(|payload| {
-            let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            text.or_else(|| payload.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a value that is no text".to_owned())
-        })
+        caught(work)
     }
 
     /// Runs one activation of an operator unless the job has failed; a panic becomes a fault that names the place.

@@ -3,7 +3,8 @@
 //! `start` locks (`hold`), looks whether another instance lives (`watch`), fences and builds, with `recover` deciding what to go on from; `running` is what the caller holds; `coordinator` drives
 //! the protocol; `writer` makes parts durable; `keep` merges and deletes in the background; `worker` runs the dataflow; `local` is
 //! shared by the operators of a worker, `shared` and `lanes` by all threads; `pointer` decides for jobs whose outputs only follow;
-//! `throttle` bounds how fast it reads; `reached` is what checkpoints know of each output's event time.
+//! `throttle` bounds how fast it reads; `reached` is what checkpoints know of each output's event time; `savepoint` takes savepoints and
+//! starts from them.
 
 pub(crate) mod coordinator;
 pub(crate) mod growth;
@@ -15,6 +16,7 @@ mod pointer;
 pub(crate) mod reached;
 mod recover;
 mod running;
+pub(crate) mod savepoint;
 pub(crate) mod shared;
 pub(crate) mod start;
 mod throttle;
@@ -60,6 +62,15 @@ impl Delivery {
     }
 }
 
+/// A savepoint of another version of the job, to start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromSavepoint {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Steps and sources whose state is to stay behind.
+    pub drop: Vec<String>,
+}
+
 /// What a run is asked to do.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -73,6 +84,8 @@ pub struct Run {
     pub until_end: bool,
     /// Where a first start begins.
     pub from: From,
+    /// What a first start goes on from instead, for the sources and steps it holds.
+    pub savepoint: Option<FromSavepoint>,
     /// Begin again although earlier output exists.
     pub new: bool,
     /// What a crash may do to output.
@@ -90,6 +103,7 @@ impl Run {
             interval: Duration::from_secs(1),
             until_end: false,
             from: From::Earliest,
+            savepoint: None,
             new: false,
             delivery: Delivery::ExactlyOnce,
             tuning: Tuning::default(),

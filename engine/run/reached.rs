@@ -14,6 +14,8 @@ use crate::status::{OutputReached, Reached};
 
 /// Where in a manifest an output's times stand, before its name.
 const EXTRA: &str = "output ";
+/// Where in a manifest the savepoint stands that the version began with.
+const SAVEPOINT: &str = "savepoint";
 
 /// Gathers while epochs are open.
 #[derive(Debug, Default)]
@@ -33,23 +35,45 @@ impl Reaching {
         let mut closed: BTreeMap<&str, OutputReached> = BTreeMap::new();
         for (node, uid, complete) in votes.iter().flat_map(|vote| &vote.closed.sinks) {
             let beyond = self.beyond.get(node).copied().unwrap_or(Timestamp::MIN);
-            let output = closed.entry(uid).or_insert(OutputReached { complete: *complete, beyond });
+            let output =
+                closed.entry(uid).or_insert(OutputReached { complete: *complete, beyond, ..OutputReached::default() });
             output.complete = output.complete.min(*complete);
         }
         for (uid, now) in closed {
             let before = output(manifest, uid);
             // After a restart sinks promise little until their sources stand where they stood.
             let (complete, beyond) = (now.complete.max(before.complete), now.beyond.max(before.beyond));
-            manifest.extra.insert(format!("{EXTRA}{uid}"), format!("{} {}", complete.micros(), beyond.micros()));
+            write(manifest, uid, OutputReached { complete, beyond, ..before });
         }
     }
 }
 
+fn write(manifest: &mut Manifest, uid: &str, output: OutputReached) {
+    let OutputReached { since, complete, beyond } = output;
+    let mut text = format!("{} {}", complete.micros(), beyond.micros());
+    if since > Timestamp::MIN {
+        text.push_str(&format!(" {}", since.micros()));
+    }
+    manifest.extra.insert(format!("{EXTRA}{uid}"), text);
+}
+
+/// Writes into a version's first manifest which savepoint it begins with, and how its outputs stand.
+pub(crate) fn begin_with(manifest: &mut Manifest, savepoint: &str, outputs: &BTreeMap<String, OutputReached>) {
+    manifest.extra.insert(SAVEPOINT.to_owned(), savepoint.to_owned());
+    outputs.iter().for_each(|(uid, output)| write(manifest, uid, *output));
+}
+
+/// The savepoint that a version began with.
+pub(crate) fn savepoint(manifest: &Manifest) -> Option<&str> {
+    manifest.extra.get(SAVEPOINT).map(String::as_str)
+}
+
 fn output(manifest: &Manifest, uid: &str) -> OutputReached {
     let read = || {
-        let (complete, beyond) = manifest.extra.get(&format!("{EXTRA}{uid}"))?.split_once(' ')?;
-        let time = |text: &str| text.parse().ok().map(Timestamp::from_micros);
-        Some(OutputReached { complete: time(complete)?, beyond: time(beyond)? })
+        let mut times = manifest.extra.get(&format!("{EXTRA}{uid}"))?.split(' ');
+        let mut time = || Some(Timestamp::from_micros(times.next()?.parse().ok()?));
+        let (complete, beyond) = (time()?, time()?);
+        Some(OutputReached { since: time().unwrap_or(Timestamp::MIN), complete, beyond })
     };
     read().unwrap_or_default()
 }
@@ -101,8 +125,12 @@ mod tests {
         reaching.output(&outgoing);
         reaching.note(&mut manifest, &[vote(0, 9), vote(1, 8)]);
         let views = |manifest: &Manifest| reached(manifest).outputs["views"];
-        assert_eq!(views(&manifest), OutputReached { complete: second(8), beyond: second(7).plus_micros(1) });
+        let at = |since| OutputReached { since, complete: second(8), beyond: second(7).plus_micros(1) };
+        assert_eq!(views(&manifest), at(Timestamp::MIN));
         Reaching::default().note(&mut manifest, &[vote(0, 3), vote(1, 3)]);
-        assert_eq!(views(&manifest), OutputReached { complete: second(8), beyond: second(7).plus_micros(1) });
+        assert_eq!(views(&manifest), at(Timestamp::MIN));
+        begin_with(&mut manifest, "views@1", &BTreeMap::from([("views".to_owned(), at(second(5)))]));
+        Reaching::default().note(&mut manifest, &[vote(0, 3)]);
+        assert_eq!((views(&manifest), savepoint(&manifest)), (at(second(5)), Some("views@1")));
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn recover(
             return Err(Fault::new(
                 Exit::New,
                 format!(
-                    "job {job} has no commit record and no checkpoint, but {evidence}: starting from the beginning would write it again"
+                    "job {job} has no commit record and no checkpoint, but {evidence}: starting from {} would write it again",
+                    if run.savepoint.is_some() { "a savepoint" } else { "the beginning" }
                 ),
             ));
         }

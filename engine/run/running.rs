@@ -50,6 +50,17 @@ impl Running {
         }
     }
 
+    /// Something that has the open epoch closed now, rather than when its time has come.
+    pub(crate) fn closer(&self) -> impl Fn() + Send + Sync + 'static {
+        let events = self.events.clone();
+        move || {
+            if let Some(events) = &events {
+                // A coordinator that has left needs no telling.
+                let _ = events.send(Event::Full);
+            }
+        }
+    }
+
     /// Commits: returns once everything that had been read when it was called is real, or the job has ended.
     pub fn flush(&self) {
         let Some(events) = &self.events else { return };

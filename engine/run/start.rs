@@ -12,9 +12,10 @@ use millpond_state::store::{Manifest, Newer, RunId, Store};
 use super::coordinator::{Committed, Coordinator, Routes};
 use super::lanes::{Lane, Lanes, Standing};
 use super::pointer::Pointer;
-use super::reached::reached;
+use super::reached::{reached, savepoint};
 use super::recover::{Found, check_sources, genesis, recover};
 use super::running::Running;
+use super::savepoint::begin::{Begins, may_go_on};
 use super::shared::{Event, Shared};
 use super::writer::store_fault;
 use super::{Ended, Run, growth, hold, keep, throttle, watch, worker, writer};
@@ -95,23 +96,39 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         workers: run.workers,
         ..Status::default()
     };
+    if let (Found::Goes(manifest), Some(from)) = (&found, &run.savepoint) {
+        may_go_on(from, env, manifest.id, manifest)?;
+    }
+    let mut begins = None;
     let (mut manifest, genesis) = match found {
         // Nothing has been read yet: where the log's oldest record has moved on meanwhile, the start is resolved again.
         Found::Goes(manifest)
-            if manifest.id.epoch == 0 && check_sources(&run, &graph, &mut manifest.clone()).is_err() =>
+            if manifest.id.epoch == 0
+                && savepoint(&manifest).is_none()
+                && check_sources(&run, &graph, &mut manifest.clone()).is_err() =>
         {
             (genesis(&run, &graph, &plan, run_id, 0)?, true)
         }
         Found::Goes(manifest) => (*manifest, false),
-        Found::Begins(epoch) => (genesis(&run, &graph, &plan, run_id, epoch)?, true),
+        Found::Begins(epoch) => {
+            let mut manifest = genesis(&run, &graph, &plan, run_id, epoch)?;
+            if let Some(from) = &run.savepoint {
+                let begin = Begins::of(from, env, &graph, &plan)?;
+                begin.fits(env)?;
+                begin.fill(&run, &graph, &plan, &mut manifest)?;
+                begins = Some(begin);
+            }
+            (manifest, true)
+        }
     };
+    let savepoint = savepoint(&manifest).map(str::to_owned);
     if manifest.finished {
         let ended = Ended { finished: true, before: true, epoch: manifest.id.epoch };
         {
             let mut committed = committed.lock().expect("no holder of this lock panics");
             (committed.epoch, committed.reached) = (ended.epoch, reached(&manifest));
         }
-        let status = Status { state: "finished".to_owned(), ..base };
+        let status = Status { state: "finished".to_owned(), savepoint, ..base };
         return Ok(Running {
             shared: None,
             events: None,
@@ -123,6 +140,10 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         });
     }
     check_sources(&run, &graph, &mut manifest)?;
+    if let Some(begins) = begins {
+        begins.import(env, &graph, &plan, &store, &mut manifest)?;
+        crate::failpoint::hit("imported");
+    }
     let most = manifest.sources.values().map(|source| source.partitions.len()).max().unwrap_or(1);
     routes.decider.create(u32::try_from(most.max(1)).expect("a topic has less than four billion partitions"))?;
     let patience = Patience::default();
@@ -130,6 +151,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     routes.decider.begin(&begin);
     let period_ms = run.interval.as_millis().max(2_000) as u64;
     if genesis {
+        crate::failpoint::hit("genesis");
         let checksum = store
             .write_manifest(&manifest)
             .map_err(|error| store_fault("the first manifest cannot be written", &error))?;
@@ -140,6 +162,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         let record = CommitRecord { job, version, id, parent, checksum, instance, clock: clock::wall(), period_ms };
         let record = record.to_string();
         routes.decider.commit(&Commit { epoch: manifest.id.epoch, record: &record, output: &[], mirror: &[] })?;
+        crate::failpoint::hit("begun");
     }
     if takes_over {
         hold::forget_dead(&home, run_id);
@@ -242,7 +265,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         thread: Some(thread),
         early: None,
         committed,
-        status: base,
+        status: Status { savepoint, ..base },
         metrics,
     })
 }

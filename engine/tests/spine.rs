@@ -197,6 +197,7 @@ fn counting(source: Partitions, out: Lines, late: Lines, bound: u64) -> Arc<Draw
             shapes: vec![],
             notes: vec![],
             positions: false,
+            upgrades: Vec::new(),
             time: true,
         };
         let operator = || Minutes { open: Panes::new(0), fired: Fired::new() };

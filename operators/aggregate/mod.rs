@@ -29,6 +29,7 @@ mod sum;
 #[cfg(test)]
 pub(crate) mod trial;
 mod tuple;
+mod upgrade;
 
 use millpond_state::{Data, Position, Timestamp};
 
@@ -43,6 +44,8 @@ pub use over::Over;
 pub use quantiles::{Quantiles, Sketch};
 pub use quantity::Quantity;
 pub use sum::{Mean, Sum};
+pub(crate) use upgrade::Bare;
+pub use upgrade::{Stored, UpgradeState, Upgrades};
 
 /// A record as an aggregate sees it: the value, when it happened, and where it stands in the log.
 #[derive(Debug)]
@@ -120,6 +123,12 @@ pub trait Aggregate<T>: 'static {
     fn carry(&self, partial: &Self::Partial) -> Option<Self::Partial> {
         let _ = partial;
         None
+    }
+
+    /// What it takes that other aggregates had kept: of those made by [`Over::upgrade_state`].
+    #[doc(hidden)]
+    fn upgrades<S: Stored>(&self) -> Upgrades {
+        Upgrades::default()
     }
 
     /// Whether [`Logged::position`] is looked at, so that the flow has to carry positions (some 20 bytes a record). Asked once.

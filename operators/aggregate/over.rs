@@ -6,6 +6,7 @@ use millpond_state::Data;
 
 use super::{
     Aggregate, Collect, Count, Distinct, First, Fold, Last, Max, MaxF64, Mean, Min, MinF64, Quantiles, Quantity, Sum,
+    UpgradeState,
 };
 
 /// Makes aggregates over records of type `T`. It holds nothing: it is there so that closures need no type.
@@ -207,6 +208,28 @@ impl<T: 'static> Over<T> {
         M: Fn(&mut A, A) + 'static,
     {
         Fold::new(init, add, merge)
+    }
+
+    /// The aggregate, which also goes on with what another one had kept: when a version starts from a savepoint whose state has the shape of
+    /// `Old`, `upgrade` turns each partial into one of `aggregate`. It stands around the whole aggregate of a step; several may stand
+    /// around each other, for several old shapes. `plan` shows which shape a step has.
+    ///
+    /// `upgrade` must be pure: a start that is broken off calls it again. What the new answer needs and the old partial does not have, it has
+    /// to state: here the longest dwell time counts from the savepoint on.
+    /// ```
+    /// # use millpond_operators::aggregate::{Over, answer};
+    /// # use millpond_state::Timestamp;
+    /// # struct Click { dwell: u64 }
+    /// let w = Over::<Click>::new();
+    /// let counts = w.upgrade_state((w.count(), w.max(|click| click.dwell)), |count: u64| (count, Some(0)));
+    /// assert_eq!(answer(&counts, &[(Timestamp::EPOCH, Click { dwell: 7 })]), Some((1, 7)));
+    /// ```
+    pub fn upgrade_state<Old: Data, A: Aggregate<T>, F: Fn(Old) -> A::Partial + 'static>(
+        &self,
+        aggregate: A,
+        upgrade: F,
+    ) -> UpgradeState<A, Old, F> {
+        UpgradeState::new(aggregate, upgrade)
     }
 
     /// One's own [`Aggregate`], checked here rather than where the flow uses it.

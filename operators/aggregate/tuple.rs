@@ -1,6 +1,6 @@
 //! Several aggregates at once: a tuple of up to eight is one aggregate, and its answer is a tuple.
 
-use super::{Aggregate, Logged};
+use super::{Aggregate, Logged, Stored, Upgrades};
 
 macro_rules! tuples {
     ($($A:ident $i:tt),+) => {
@@ -29,6 +29,20 @@ macro_rules! tuples {
             }
             fn order_dependent(&self) -> bool {
                 $(self.$i.order_dependent())||+
+            }
+            fn upgrades<S: Stored>(&self) -> Upgrades {
+                let mut upgrades = Upgrades::default();
+                $({
+                    let part = self.$i.upgrades::<S>();
+                    upgrades.refused.extend(part.refused);
+                    if !part.all.is_empty() {
+                        upgrades.refused.push(format!(
+                            "`upgrade_state` stands around {}, a part of a tuple: state is upgraded as a whole, so it belongs around the whole",
+                            self.$i.describe()
+                        ));
+                    }
+                })+
+                upgrades
             }
             fn describe(&self) -> String {
                 [$(self.$i.describe()),+].join(", ")

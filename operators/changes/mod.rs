@@ -18,9 +18,9 @@ use millpond_engine::{Change, Line, Stateful, UpsertSink};
 use millpond_state::{Data, Key};
 
 use crate::aggregate::{Aggregate, Over};
-use crate::windowed::shape;
+use crate::windowed::{shape, taken};
 use crate::{KeyedStream, Stream};
-use total::Total;
+use total::{InTotal, Total};
 
 /// Changes of a table from `K` to `V`. They can be written to a sink that keeps the newest value of each key, and to no other.
 ///
@@ -141,6 +141,7 @@ fn changes<'s, K: Key, T: Data, A: Aggregate<T>>(
             },
             positions: aggregate.needs_position(),
             time: false,
+            upgrades: taken::<InTotal, T, A>(graph, &aggregate),
         };
         let (changes, _) = line.operate(what, move || Total::new(aggregate));
         changes.untimed()

@@ -3,10 +3,12 @@
 use std::marker::PhantomData;
 
 use millpond_engine::{Change, Context, Firing, Operator, Row, Shipment};
-use millpond_state::{CodecError, Data, Entry, Handle, Key, Keyed, Section, Timestamp, restore_entry};
+use millpond_state::{
+    CodecError, Data, Entry, Handle, Key, Keyed, Section, Timestamp, decode, encode_into, restore_entry,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::{Aggregate, Logged};
+use crate::aggregate::{Aggregate, Logged, Stored};
 use crate::windowed::made_at;
 
 /// The tag of the partials in a checkpoint.
@@ -136,5 +138,20 @@ impl<T: Data, F: Fn(&mut T, &T) + 'static> Aggregate<T> for Reduce<F> {
     }
     fn describe(&self) -> String {
         "reduce".to_owned()
+    }
+}
+
+/// Partials stored with the newest event time of their key.
+pub(super) struct InTotal;
+
+impl Stored for InTotal {
+    fn upgrade<Old: Data, New: Data>(
+        _: &[u8],
+        value: &[u8],
+        with: &dyn Fn(Old) -> New,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let Kept::<Old> { newest, partial, touched } = decode(value)?;
+        encode_into(&Kept { newest, partial: with(partial), touched }, out)
     }
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 use millpond_engine::{KeyedLine, Line, Stateful};
 use millpond_state::{Data, Key};
 
-use super::count::Rows;
+use super::count::{InRows, Rows};
 use super::disjoint::Disjoint;
-use super::overlapping::Overlapping;
+use super::ends::InEnds;
+use super::overlapping::{InSlices, Overlapping};
 use super::own::Own;
 use super::rules::{DropLate, OfTime, OnLate, Order, Rules, SplitLate, Window};
-use super::session::Sessions;
-use super::{Drawing, Pane, shape};
+use super::session::{InSessions, Sessions};
+use super::{Drawing, Pane, shape, taken};
 use crate::KeyedStream;
-use crate::aggregate::{Aggregate, Over};
+use crate::aggregate::{Aggregate, Bare, Over, Stored};
 use crate::windows::{Assign, Count, Global, Lateness, Session};
 
 impl<'s, K: Key, T: Data> KeyedStream<'s, K, T> {
@@ -121,6 +122,7 @@ impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
             notes: order.map(|_| "keys of a window in order".to_owned()).into_iter().collect(),
             positions: aggregate.needs_position(),
             time: true,
+            upgrades: Vec::new(),
         };
         let rules = Rules { lateness, split: L::SPLIT, order };
         let (results, late) = windows.draw(Drawing { line, what, rules }, aggregate);
@@ -131,6 +133,12 @@ impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
 type Lines<'s, K, V, T> = (Line<'s, Pane<K, V>>, Line<'s, T>);
 
 impl<'s, K: Key, T: Data> Drawing<'s, K, T> {
+    /// With what the aggregate takes from others, of an operator that stores partials so.
+    pub(super) fn upgrades<S: Stored, A: Aggregate<T>>(mut self, aggregate: &A) -> Self {
+        self.what.upgrades = taken::<S, T, A>(self.line.graph(), aggregate);
+        self
+    }
+
     fn windows(mut self, described: String) -> Self {
         self.what.settings.insert(0, ("window".to_owned(), described));
         self
@@ -156,8 +164,15 @@ impl<W: Assign> Window for W {
         drawing: Drawing<'s, K, T>,
         aggregate: A,
     ) -> Lines<'s, K, A::Output, T> {
-        let Drawing { line, what, rules } = drawing.of_time(self.describe(), &aggregate);
-        match self.aligned() {
+        let drawing = drawing.of_time(self.describe(), &aggregate);
+        let layout = self.aligned();
+        let drawing = match layout {
+            Some(layout) if layout.overlap() => drawing.upgrades::<InSlices, A>(&aggregate),
+            Some(_) => drawing.upgrades::<Bare, A>(&aggregate),
+            None => drawing.upgrades::<InEnds, A>(&aggregate),
+        };
+        let Drawing { line, what, rules } = drawing;
+        match layout {
             Some(layout) if layout.overlap() => line.operate(what, move || Overlapping::new(layout, rules, aggregate)),
             Some(layout) => line.operate(what, move || Disjoint::new(layout, rules, aggregate)),
             None => line.operate(what, move || Own::new(self, rules, aggregate)),
@@ -174,7 +189,8 @@ impl Window for Session {
         drawing: Drawing<'s, K, T>,
         aggregate: A,
     ) -> Lines<'s, K, A::Output, T> {
-        let Drawing { line, what, rules } = drawing.of_time(self.describe(), &aggregate);
+        let drawing = drawing.of_time(self.describe(), &aggregate).upgrades::<InSessions, A>(&aggregate);
+        let Drawing { line, what, rules } = drawing;
         line.operate(what, move || Sessions::new(self, rules, aggregate))
     }
 }
@@ -187,7 +203,8 @@ impl Window for Count {
         drawing: Drawing<'s, K, T>,
         aggregate: A,
     ) -> Lines<'s, K, A::Output, T> {
-        let Drawing { line, mut what, rules } = drawing.windows(self.describe());
+        let drawing = drawing.windows(self.describe()).upgrades::<InRows<T>, A>(&aggregate);
+        let Drawing { line, mut what, rules } = drawing;
         what.shapes.push(shape::<T>(line.graph(), "window", "record"));
         if self.order_dependent() {
             what.notes.push(format!("order-dependent: {}", self.describe()));

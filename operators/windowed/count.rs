@@ -15,14 +15,16 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use millpond_engine::{Context, Fires, Firing, Operator, Record, Row, Shipment};
-use millpond_state::{CodecError, Data, Entry, Handle, Key, Keyed, Position, Section, Timestamp, restore_entry};
+use millpond_state::{
+    CodecError, Data, Entry, Handle, Key, Keyed, Position, Section, Timestamp, decode, encode_into, restore_entry,
+};
 use serde::{Deserialize, Serialize};
 
 use super::agenda::Agenda;
 use super::limits::Limits;
 use super::pane::{self, Pane};
 use super::rules::Rules;
-use crate::aggregate::{Aggregate, Logged};
+use crate::aggregate::{Aggregate, Logged, Stored};
 use crate::windows::{Count, Span};
 
 /// The tag of what keys hold in a checkpoint.
@@ -328,5 +330,21 @@ mod tests {
         assert_eq!(rows.advance(Timestamp::MAX, 10, &mut cx), Firing::Done);
         let panes: Vec<_> = cx.take().0.into_iter().map(|record| record.value.value).collect();
         assert_eq!(panes, [12, 3]);
+    }
+}
+
+/// Partials stored beside the waiting rows of their key.
+pub(super) struct InRows<T>(PhantomData<T>);
+
+impl<T: Data> Stored for InRows<T> {
+    fn upgrade<Old: Data, New: Data>(
+        _: &[u8],
+        value: &[u8],
+        with: &dyn Fn(Old) -> New,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let Held::<T, Old> { waiting, filling, noted } = decode(value)?;
+        let filling = filling.map(|Filling { span, rows, partial }| Filling { span, rows, partial: with(partial) });
+        encode_into(&Held { waiting, filling, noted }, out)
     }
 }

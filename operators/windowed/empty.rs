@@ -5,16 +5,17 @@
 //! window less to go, until rows renew the number or it is used up. What is carried is state of the next window, in the same checkpoint
 //! as the pane that left.
 
+use std::marker::PhantomData;
+
 use millpond_engine::Line;
-use millpond_state::Data;
-use millpond_state::Key;
+use millpond_state::{CodecError, Data, Key, Shape, ShapeError};
 use serde::{Deserialize, Serialize};
 
 use super::disjoint::Disjoint;
-use super::overlapping::Overlapping;
+use super::overlapping::{InSlices, Overlapping};
 use super::rules::{OfTime, Window};
 use super::{Drawing, Pane, Windowed, shape};
-use crate::aggregate::{Aggregate, Logged};
+use crate::aggregate::{Aggregate, Bare, Logged, Stored, Upgrades};
 use crate::windows::{Assign, Sliding, Tumbling};
 
 /// Windows that go on whether there are rows or not: [`Tumbling`] and [`Sliding`].
@@ -67,7 +68,12 @@ impl<W: Regular> Window for WithEmpty<W> {
         let layout = windows.aligned().expect("regular windows lie at equal distances");
         let aggregate = OrEmpty { aggregate, empty };
         let described = format!("{}, {empty} empty", windows.describe());
-        let Drawing { line, mut what, rules } = drawing.of_time(described, &aggregate);
+        let drawing = drawing.of_time(described, &aggregate);
+        let drawing = match layout.overlap() {
+            true => drawing.upgrades::<InSlices, _>(&aggregate),
+            false => drawing.upgrades::<Bare, _>(&aggregate),
+        };
+        let Drawing { line, mut what, rules } = drawing;
         what.shapes = vec![
             shape::<K>(line.graph(), "window", "key"),
             shape::<Carried<A::Partial>>(line.graph(), "window", "partial"),
@@ -129,5 +135,27 @@ impl<T, A: Aggregate<T>> Aggregate<T> for OrEmpty<A> {
     }
     fn describe(&self) -> String {
         self.aggregate.describe()
+    }
+    fn upgrades<S: Stored>(&self) -> Upgrades {
+        self.aggregate.upgrades::<InCarried<S>>()
+    }
+}
+
+/// Partials of windows that may be empty, stored as `S` stores them.
+struct InCarried<S>(PhantomData<S>);
+
+impl<S: Stored> Stored for InCarried<S> {
+    fn shape<P: Data>() -> Result<Shape, ShapeError> {
+        S::shape::<Carried<P>>()
+    }
+
+    fn upgrade<Old: Data, New: Data>(
+        key: &[u8],
+        value: &[u8],
+        with: &dyn Fn(Old) -> New,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let with = |Carried { partial, left }: Carried<Old>| Carried { partial: partial.map(with), left };
+        S::upgrade(key, value, &with, out)
     }
 }

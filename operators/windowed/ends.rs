@@ -1,11 +1,11 @@
 //! A partial for each window and key, where windows are none that a number could name: found by their ends.
 
 use millpond_engine::Context;
-use millpond_state::{Data, Key, Panes, Timestamp};
+use millpond_state::{CodecError, Data, Key, Panes, Timestamp, decode, encode_into};
 
 use super::leaving::Leaving;
 use super::pane::{self, Pane};
-use crate::aggregate::{Aggregate, Logged};
+use crate::aggregate::{Aggregate, Logged, Stored};
 use crate::windows::Span;
 
 /// The windows of a key that share an end, by their starts: mostly one.
@@ -70,5 +70,21 @@ impl<K: Key, P: Data> Ends<K, P> {
             }
         });
         count
+    }
+}
+
+/// Partials stored with the start of their window.
+pub(super) struct InEnds;
+
+impl Stored for InEnds {
+    fn upgrade<Old: Data, New: Data>(
+        _: &[u8],
+        value: &[u8],
+        with: &dyn Fn(Old) -> New,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let starts: Vec<(Timestamp, Old)> = decode(value)?;
+        let starts: Vec<(Timestamp, New)> = starts.into_iter().map(|(start, old)| (start, with(old))).collect();
+        encode_into(&starts, out)
     }
 }

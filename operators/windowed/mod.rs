@@ -51,4 +51,4 @@ pub use empty::{Regular, WithEmpty};
 pub use pane::Pane;
 pub(crate) use pane::made_at;
 pub use rules::{Drawing, DropLate, OfTime, OnLate, SplitLate, Window};
-pub(crate) use shapes::shape;
+pub(crate) use shapes::{shape, taken};

@@ -15,12 +15,12 @@ use std::ops::Range;
 use millpond_engine::{Context, Fires, Firing, Operator, Record, Row, Shipment};
 use millpond_state::{CodecError, Data, Entry, Handle, Key, OpenWindow, Panes, Section, Timestamp, restore_entry};
 
-use super::ends::Ends;
+use super::ends::{Ends, InEnds};
 use super::leaving::Leaving;
 use super::limits::Limits;
 use super::pane::{self, Pane};
 use super::rules::Rules;
-use crate::aggregate::{Aggregate, Logged};
+use crate::aggregate::{Aggregate, Bare, Logged, Stored};
 use crate::windows::{Admit, Aligned, Span, Windows};
 
 /// The tags of the tables in a checkpoint.
@@ -319,5 +319,22 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Overlapping<K, T, A> {
 
     fn restore_fired(&mut self, groups: Range<u16>, fires: &Fires) {
         self.merged_to.restore(groups, fires);
+    }
+}
+
+/// Partials stored as they are, but for those of rows that are late for some of their windows.
+pub(super) struct InSlices;
+
+impl Stored for InSlices {
+    fn upgrade<Old: Data, New: Data>(
+        key: &[u8],
+        value: &[u8],
+        with: &dyn Fn(Old) -> New,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        match key.first() {
+            Some(&APART) => InEnds::upgrade(key, value, with, out),
+            _ => Bare::upgrade(key, value, with, out),
+        }
     }
 }

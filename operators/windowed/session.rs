@@ -8,14 +8,16 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use millpond_engine::{Context, Fires, Firing, Operator, Record, Row, Shipment};
-use millpond_state::{CodecError, Data, Entry, Handle, Key, Keyed, Section, Timestamp, restore_entry};
+use millpond_state::{
+    CodecError, Data, Entry, Handle, Key, Keyed, Section, Timestamp, decode, encode_into, restore_entry,
+};
 use serde::{Deserialize, Serialize};
 
 use super::agenda::Agenda;
 use super::limits::Limits;
 use super::pane::{self, Pane};
 use super::rules::Rules;
-use crate::aggregate::{Aggregate, Logged};
+use crate::aggregate::{Aggregate, Logged, Stored};
 use crate::windows::{Session, Span};
 
 /// The tag of the sessions in a checkpoint.
@@ -207,5 +209,21 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Sessions<K, T, A> {
 
     fn restore_fired(&mut self, groups: Range<u16>, fires: &Fires) {
         self.limits.restore(groups, fires);
+    }
+}
+
+/// Partials stored in the open sessions of their key.
+pub(super) struct InSessions;
+
+impl Stored for InSessions {
+    fn upgrade<Old: Data, New: Data>(
+        _: &[u8],
+        value: &[u8],
+        with: &dyn Fn(Old) -> New,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let Open::<Old> { first, later, noted } = decode(value)?;
+        let part = |Part { span, partial }| Part { span, partial: with(partial) };
+        encode_into(&Open { first: part(first), later: later.into_iter().map(part).collect(), noted }, out)
     }
 }

@@ -38,8 +38,15 @@ impl Checkpoints {
         Checkpoints { files: dir.join("checkpoints") }
     }
 
+    /// Those whose files lie in `folder` itself, as in a savepoint.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Checkpoints { files: folder.to_owned() }
+    }
+
     /// The folder of the files.
-    pub(crate) fn folder(&self) -> &Path {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         &self.files
     }
 
@@ -105,7 +112,13 @@ impl Checkpoints {
     /// # Errors
     /// When its manifest cannot be read; what is wrong with its files is in the report.
     pub fn verify(&self, id: CheckpointId) -> Result<Report, StoreError> {
-        Report::new(&self.files, id)
+        let (manifest, checksum) = Manifest::read(&self.files, id)?;
+        Ok(self.verify_files(&manifest, checksum))
+    }
+
+    /// Reads every byte of the files that a manifest of this checksum names, wherever the manifest itself came from.
+    pub fn verify_files(&self, manifest: &Manifest, checksum: u32) -> Report {
+        Report::new(&self.files, manifest, checksum)
     }
 
     /// What the folder holds of ours; anything else in it is let alone.

@@ -18,9 +18,10 @@
 //! ```
 //!
 //! Modules: `id` and `name` (what things are called), `manifest`, `write` and `read` (data files; `footer`, `wire`: their bytes),
-//! `walk` (several files as one; `drops`: dropped prefixes), `checkpoints` (the reading half: `restore`, `verify`), `merge`, `retain` (what is
-//! needed), `index`, `disk` (what changes the disk), `error`.
+//! `walk` (several files as one; `drops`: dropped prefixes), `checkpoints` (the reading half: `restore`, `verify`), `merge`, `base` (all of a
+//! checkpoint in one file), `retain` (what is needed), `index`, `disk` (what changes the disk), `error`.
 
+mod base;
 mod checkpoints;
 mod disk;
 mod drops;
@@ -46,6 +47,7 @@ use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+pub use base::Fate;
 pub use checkpoints::Checkpoints;
 pub use error::{StoreError, StoreErrorKind};
 pub use id::{CheckpointId, IdError, RunId};

@@ -39,8 +39,8 @@ impl Report {
         self.files.iter().all(|file| file.problem.is_none())
     }
 
-    pub(crate) fn new(dir: &Path, id: CheckpointId) -> Result<Self, StoreError> {
-        let (manifest, checksum) = Manifest::read(dir, id)?;
+    pub(crate) fn new(dir: &Path, manifest: &Manifest, checksum: u32) -> Self {
+        let id = manifest.id;
         let mut files = Vec::new();
         for (at, file) in manifest.files.iter().enumerate() {
             let mut report = FileReport { name: file.name.clone(), bytes: file.bytes, entries: 0, problem: None };
@@ -51,7 +51,7 @@ impl Report {
             }
             files.push(report);
         }
-        Ok(Report { id, checksum, files })
+        Report { id, checksum, files }
     }
 }
 

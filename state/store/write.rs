@@ -57,6 +57,12 @@ pub struct SectionRef {
 }
 
 impl FileRef {
+    /// Whether its name is one that the store gives, which leads out of no folder.
+    #[must_use]
+    pub fn is_named_by_the_store(&self) -> bool {
+        Name::parse(&self.name).is_some()
+    }
+
     /// Entries of all operators, deletions counted.
     #[must_use]
     pub fn entries(&self) -> u64 {

@@ -1,5 +1,5 @@
 //! The life of a job's versions as a person leads it, with `page_views` on the embedded log: replay beside a running version, compare, promote while a
-//! reader follows, go back, promote again, retire; with kill -9 of the tools at every step, and of the jobs.
+//! reader follows, go back, promote again, retire; with kill -9 of the tools at every step, and of the jobs. And versions that start from savepoints.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -10,4 +10,5 @@ mod world;
 
 mod flights;
 mod refusals;
+mod savepoints;
 mod walk;

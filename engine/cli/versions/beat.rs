@@ -84,7 +84,10 @@ impl Introduced {
     ///
     /// # Errors
     /// When it was retired meanwhile, or the registry cannot be written.
-    pub(in crate::cli) fn register(self, report: Report) -> Result<Beating, Fault> {
+    pub(in crate::cli) fn register(mut self, report: Report) -> Result<Beating, Fault> {
+        if let Some(savepoint) = report().savepoint {
+            self.version.from = format!("savepoint {savepoint}");
+        }
         let registered = registry::change(&*self.ledger, &self.env.job, |entry| self.next(entry).map(Some));
         registered.or_else(unregistered)?;
         let (end, ended) = bounded(1);

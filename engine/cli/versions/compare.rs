@@ -13,7 +13,7 @@ use crate::cli::options::{flag, id};
 use crate::cli::{JobMain, figures, terminal};
 use crate::compare::{Expected, OutputReport, Settings, Tolerances, compare as compare_output};
 use crate::registry::{self, Compared, Entry, Output, Standing, Version};
-use crate::{Exit, Fault, clock};
+use crate::{Exit, Fault, OutputReached, clock};
 
 pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let job = Job::of(main, matches)?;
@@ -72,8 +72,8 @@ fn side(job: &Job<'_>, entry: &Entry, number: u32) -> Result<Side, Fault> {
 }
 
 impl Side {
-    fn complete(&self, output: &Output) -> Timestamp {
-        self.standing.reached.outputs.get(&output.sink).copied().unwrap_or_default().complete
+    fn reached(&self, output: &Output) -> OutputReached {
+        self.standing.reached.outputs.get(&output.sink).copied().unwrap_or_default()
     }
 }
 
@@ -127,7 +127,7 @@ fn stretches(
             notes.push(format!("{name}: only version {} writes it", first.number));
             continue;
         };
-        let (left, right) = (first.complete(output), second.complete(other));
+        let (left, right) = (first.reached(output).complete, second.reached(other).complete);
         let until = left.min(right);
         if output.upsert || other.upsert {
             notes.push(format!("{name}: a table; tables are not compared"));
@@ -141,7 +141,7 @@ fn stretches(
         }
         let since = match time(id::SINCE) {
             Some(since) => since,
-            None => begun(job, sides, [&output.at, &other.at])?,
+            None => begun(job, sides, [output, other])?,
         };
         let until = time(id::UNTIL).map_or(until, |asked| asked.min(until));
         // In whole milliseconds: Kafka keeps event times no finer, so that a row is on the same side of the end in both.
@@ -184,11 +184,16 @@ fn stretches(
 }
 
 /// From when on both can have rows: the beginning, unless one of them began later or its output has lost its oldest rows.
-fn begun(job: &Job<'_>, sides: &[Side; 2], at: [&str; 2]) -> Result<Timestamp, Fault> {
+fn begun(job: &Job<'_>, sides: &[Side; 2], outputs: [&Output; 2]) -> Result<Timestamp, Fault> {
     let mut since = Timestamp::MIN;
-    for (side, at) in sides.iter().zip(at) {
+    for (side, output) in sides.iter().zip(outputs) {
+        let at = &output.at;
         let kept = job.ledger.kept(at)?.unwrap_or_default();
-        if side.version.from == "earliest" && kept.iter().all(|kept| kept.start == 0) {
+        // One that began with a savepoint knows from when on it has everything.
+        let saved = side.reached(output).since;
+        since = since.max(saved);
+        let whole = side.version.from == "earliest" || saved > Timestamp::MIN;
+        if whole && kept.iter().all(|kept| kept.start == 0) {
             continue;
         }
         // The first row may be of a window that it saw only in part; what lies after it is whole.

@@ -40,7 +40,14 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     }
     let topics: Vec<String> = known.outputs.iter().map(|output| output.at.clone()).collect();
     let state = if here { env.home().display().to_string() } else { "no state, which is not here".to_owned() };
-    let what = format!("{who}: topics {} in {}, and {state}", topics.join(", "), job.ledger.name());
+    let mut what = format!("{who}: topics {} in {}, and {state}", topics.join(", "), job.ledger.name());
+    let lost = lost(&entry, number);
+    if !lost.is_empty() {
+        what.push_str(&format!(
+            "; no other version has {}, since those that are left began with a savepoint",
+            lost.join(", ")
+        ));
+    }
     if !flag(matches, id::YES) && !terminal::agreed(&format!("this deletes for good {what}"))? {
         return Err(Fault::new(
             Exit::Refused,
@@ -77,6 +84,19 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     })?;
     terminal::print(&format!("retired {what}\n"))?;
     Ok(Exit::Finished)
+}
+
+/// Rows that only this version has, because the others began with a savepoint.
+fn lost(entry: &Entry, number: u32) -> Vec<String> {
+    let Some(known) = entry.versions.get(&number) else { return Vec::new() };
+    let outputs = known.outputs.iter().filter(|output| !output.upsert).filter_map(|output| {
+        let others = entry.versions.iter().filter(|(other, _)| **other != number);
+        let since =
+            others.filter_map(|(other, version)| Some(version.reached(entry.output(*other, &output.name)?).since));
+        let least = since.min().filter(|since| *since > known.reached(output).since)?;
+        Some(format!("rows of {} before {least}", output.name))
+    });
+    outputs.collect()
 }
 
 /// Stops the job if it runs, and waits until its lock is free.

@@ -1,0 +1,229 @@
+//! A state directory with hits in its log, and the binary of the job that is saved.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use millpond::Timestamp;
+use millpond::log::{Log, Record, Settings, Start};
+use serde_json::Value;
+
+use super::job::{ARGS, DRAWN, HITS, hit};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PARTITIONS: u64 = 3;
+/// Outputs of which each row is written once. Of late hits there are few.
+pub(super) const ONCE: [&str; 5] = ["sums", "slides", "visits", "copies", "late"];
+
+pub(super) struct World {
+    dir: tempfile::TempDir,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) code: Option<i32>,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+/// Killed when it is dropped.
+pub(super) struct Running(Child);
+
+impl Running {
+    pub(super) fn ended(mut self) -> bool {
+        self.0.wait().unwrap().success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let world = World { dir: tempfile::tempdir().unwrap() };
+        let log = world.log();
+        log.create_topic("hits", Settings::partitions(PARTITIONS as u32)).unwrap();
+        let mut writer = log.writer("feeder").unwrap();
+        let claim = writer.claim("hits").unwrap();
+        for number in 0..HITS {
+            let value = serde_json::to_vec(&hit(number)).unwrap();
+            let record = Record::new(Timestamp::from_secs(hit(number).2), &value);
+            writer.append(claim, (number % PARTITIONS) as u32, &record).unwrap();
+        }
+        writer.commit(HITS, b"").unwrap();
+        world
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn log(&self) -> Log {
+        Log::open(self.path("log")).unwrap()
+    }
+
+    pub(super) fn command(&self, words: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "savepoints::job::be_the_job", "--nocapture"]);
+        command.env(ARGS, format!("{words} --state {}", self.dir.path().display())).env_remove(DRAWN);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(super) fn call(&self, words: &str) -> Said {
+        self.call_drawn("", words)
+    }
+
+    /// The job drawn in another way.
+    pub(super) fn call_drawn(&self, drawn: &str, words: &str) -> Said {
+        said(self.command(words).env(DRAWN, drawn).output().unwrap())
+    }
+
+    pub(super) fn well(&self, words: &str) -> String {
+        let said = self.call(words);
+        assert_eq!(said.code, Some(0), "{words}: {said:?}");
+        said.out
+    }
+
+    pub(super) fn refused(&self, words: &str, code: i32, part: &str) {
+        let said = self.call(words);
+        assert_eq!(said.code, Some(code), "{words}: {said:?}");
+        assert!(said.err.contains(part) && said.err.contains("help: "), "{words}: {said:?}");
+    }
+
+    /// Version 1, reading so slowly that something can be done meanwhile.
+    pub(super) fn start(&self, rate: u64) -> Running {
+        let words = format!("run --until-end --checkpoint-interval 20ms --workers 2 --throttle {rate}");
+        Running(self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Waits until version 1 has committed about so many hits.
+    pub(super) fn committed(&self, hits: i64) {
+        let begun = Instant::now();
+        loop {
+            let said = self.call("status --json");
+            // A hit a second.
+            if json(&said.out)["reached"]["newest"].as_i64().is_some_and(|newest| newest >= hits * 1_000_000) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{said:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Version 1 as it was killed in the middle, and a savepoint of it in `saved`.
+    pub(super) fn saved() -> World {
+        let world = World::new();
+        let first = world.start(15_000);
+        world.committed(9_000);
+        drop(first);
+        world.well(&format!("savepoint {}", world.path("saved").display()));
+        world
+    }
+
+    /// A version from the savepoint `saved`, to its end.
+    pub(super) fn from_saved(version: u32, world: &World) -> String {
+        format!(
+            "replay {version} --from-savepoint {} --until-end --checkpoint-interval 20ms --workers 3",
+            world.path("saved").display()
+        )
+    }
+
+    /// What a version has committed to an output, by partition, in order.
+    pub(super) fn rows(&self, version: u32, output: &str) -> Vec<Vec<String>> {
+        let topic = if version == 1 { output.to_owned() } else { format!("{output}.v{version}") };
+        let log = self.log();
+        let Ok(found) = log.topic(&topic) else { return Vec::new() };
+        let partition = |partition| {
+            let mut reader = log.reader(&topic, partition, Start::Earliest).unwrap();
+            let mut rows = Vec::new();
+            while let Some(block) = reader.read_block(1 << 20).unwrap() {
+                let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
+                rows.extend(block.records().map(|record| text(record.value)));
+            }
+            rows
+        };
+        (0..found.settings.partition_count()).map(partition).collect()
+    }
+
+    pub(super) fn sorted(&self, version: u32, output: &str) -> Vec<String> {
+        let mut rows: Vec<_> = self.rows(version, output).into_iter().flatten().collect();
+        rows.sort();
+        rows
+    }
+
+    /// The greatest count of each key.
+    pub(super) fn totals(&self, version: u32) -> BTreeMap<u64, u64> {
+        let mut totals = BTreeMap::new();
+        for row in self.sorted(version, "totals") {
+            let (key, count): (u64, u64) = serde_json::from_str(&row).unwrap();
+            totals.entry(key).and_modify(|most: &mut u64| *most = count.max(*most)).or_insert(count);
+        }
+        totals
+    }
+
+    /// Version 1 before the savepoint and another version after it are what an undisturbed run writes, byte for byte, each row once.
+    pub(super) fn check(&self, version: u32, outputs: &[&str]) {
+        let want = undisturbed();
+        for output in outputs {
+            let after: BTreeSet<String> = self.sorted(version, output).into_iter().collect();
+            let mut all: Vec<String> = after.iter().cloned().collect();
+            for partition in self.rows(1, output) {
+                // Version 1 may have gone on; what it wrote before is what the other one did not.
+                let before = partition.iter().take_while(|row| !after.contains(*row)).count();
+                assert!(
+                    partition[before..].iter().all(|row| after.contains(row)),
+                    "{output}: a row was not gone on from"
+                );
+                all.extend_from_slice(&partition[..before]);
+            }
+            all.sort();
+            assert!(all == want.rows[*output], "{output}: {} rows, {} wanted", all.len(), want.rows[*output].len());
+            assert!(after.len() < all.len() && !after.is_empty(), "{output}: {} of {}", after.len(), all.len());
+        }
+        assert_eq!(self.totals(version), want.totals);
+    }
+}
+
+/// What version 1 writes when nothing happens to it.
+pub(super) struct Undisturbed {
+    pub(super) rows: BTreeMap<&'static str, Vec<String>>,
+    pub(super) totals: BTreeMap<u64, u64>,
+}
+
+pub(super) fn undisturbed() -> &'static Undisturbed {
+    static WHOLE: OnceLock<Undisturbed> = OnceLock::new();
+    WHOLE.get_or_init(|| {
+        let world = World::new();
+        world.well("run --until-end");
+        let rows = ONCE.map(|output| (output, world.sorted(1, output)));
+        Undisturbed { rows: rows.into(), totals: world.totals(1) }
+    })
+}
+
+/// The JSON in what a call printed.
+pub(super) fn json(out: &str) -> Value {
+    let (Some(from), Some(to)) = (out.find('{'), out.rfind('}')) else { return Value::Null };
+    serde_json::from_str(&out[from..=to]).unwrap()
+}
+
+fn said(output: Output) -> Said {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// The names in a folder.
+pub(super) fn names(dir: &Path) -> Vec<String> {
+    let found = std::fs::read_dir(dir).into_iter().flatten();
+    let mut names: Vec<_> = found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
