@@ -305,6 +305,22 @@ impl<K: Key, T: Data, A: Aggregate<T>> Operator for Rows<K, T, A> {
     }
 }
 
+/// Partials stored beside the waiting rows of their key.
+pub(super) struct InRows<T>(PhantomData<T>);
+
+impl<T: Data> Stored for InRows<T> {
+    fn upgrade<Old: Data, New: Data>(
+        _: &[u8],
+        value: &[u8],
+        with: &dyn Fn(Old) -> New,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        let Held::<T, Old> { waiting, filling, noted } = decode(value)?;
+        let filling = filling.map(|Filling { span, rows, partial }| Filling { span, rows, partial: with(partial) });
+        encode_into(&Held { waiting, filling, noted }, out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,21 +346,5 @@ mod tests {
         assert_eq!(rows.advance(Timestamp::MAX, 10, &mut cx), Firing::Done);
         let panes: Vec<_> = cx.take().0.into_iter().map(|record| record.value.value).collect();
         assert_eq!(panes, [12, 3]);
-    }
-}
-
-/// Partials stored beside the waiting rows of their key.
-pub(super) struct InRows<T>(PhantomData<T>);
-
-impl<T: Data> Stored for InRows<T> {
-    fn upgrade<Old: Data, New: Data>(
-        _: &[u8],
-        value: &[u8],
-        with: &dyn Fn(Old) -> New,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CodecError> {
-        let Held::<T, Old> { waiting, filling, noted } = decode(value)?;
-        let filling = filling.map(|Filling { span, rows, partial }| Filling { span, rows, partial: with(partial) });
-        encode_into(&Held { waiting, filling, noted }, out)
     }
 }
