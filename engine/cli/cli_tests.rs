@@ -143,6 +143,7 @@ fn exit_codes_differ_and_only_success_is_zero() {
         Exit::Differs,
         Exit::StoppedEarly,
         Exit::Refused,
+        Exit::NeedsReplay,
         Exit::Usage,
         Exit::FixJob,
         Exit::AlreadyRunning,

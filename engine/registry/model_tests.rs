@@ -321,3 +321,33 @@ fn the_line_does_not_wait_for_a_version_that_died() {
     assert_eq!((hastened.line.len(), hastened.line[1].from("out")), (2, at(55)));
     assert!(hastened.complete(1, "out", at(55)).is_some(), "readers pass at once");
 }
+
+#[test]
+fn the_line_takes_nothing_of_a_version_from_before_its_savepoint() {
+    let since = |entry: &mut Entry, number: u32, secs| {
+        let output = OutputReached { since: at(secs), complete: at(50), beyond: at(50) };
+        let standing = &mut entry.versions.get_mut(&number).unwrap().standing;
+        standing.reached.outputs.insert("out".to_owned(), output);
+    };
+    let from = |entry: &Entry| entry.line.last().unwrap().from("out");
+    let mut entry = three();
+    since(&mut entry, 2, 30);
+    assert_eq!(
+        from(&promote(&entry, 2, 1).unwrap().unwrap()),
+        Timestamp::from_millis(60_001),
+        "beyond all that was written is beyond it"
+    );
+    since(&mut entry, 2, 400);
+    assert_eq!(from(&promote(&entry, 2, 1).unwrap().unwrap()), at(400), "the old version writes up to there");
+    // Which it cannot when it does not run.
+    entry.versions.get_mut(&1).unwrap().standing.state = State::Stopped;
+    let refused = promote(&entry, 2, 1).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Refused);
+    assert!(refused.to_string().contains("between the two the line would have a gap"), "{refused}");
+    since(&mut entry, 2, 50);
+    assert_eq!(from(&promote(&entry, 2, 1).unwrap().unwrap()), at(50), "it goes on where the other one stopped");
+    // One that has finished has everything.
+    since(&mut entry, 2, 400);
+    entry.versions.get_mut(&1).unwrap().standing.state = State::Finished;
+    assert_eq!(from(&promote(&entry, 2, 1).unwrap().unwrap()), at(400));
+}

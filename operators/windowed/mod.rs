@@ -45,6 +45,8 @@ mod shapes;
 mod speed_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 pub use builder::Windowed;
 pub use empty::{Regular, WithEmpty};

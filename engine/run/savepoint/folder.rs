@@ -1,6 +1,6 @@
 //! The folder of a savepoint: read whole or not at all, written beside its place and renamed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -119,11 +119,18 @@ impl Aside {
                 break lock;
             }
         };
-        let aside = Aside { path, place: place.to_owned(), _lock: lock, published: false };
-        for entry in fs::read_dir(&aside.path).map_err(|error| cannot("list", &aside.path, error))?.flatten() {
+        let left: Vec<_> = fs::read_dir(&path).map_err(|error| cannot("list", &path, error))?.flatten().collect();
+        // Somebody else's folder may be called so.
+        if let Some(other) = left.iter().find(|entry| !is_part(&entry.file_name())) {
+            let (path, name) = (path.display(), other.file_name());
+            let what =
+                format!("{path}, where it would be written first, holds {name:?}, which is no part of a savepoint");
+            return Err(Fault::new(Exit::Refused, format!("{what}; name another folder")));
+        }
+        for entry in left {
             fs::remove_file(entry.path()).map_err(|error| cannot("remove", &entry.path(), error))?;
         }
-        Ok(aside)
+        Ok(Aside { path, place: place.to_owned(), _lock: lock, published: false })
     }
 
     /// Writes a small file, durable when this returns.
@@ -146,6 +153,11 @@ impl Aside {
         let parent = parent(&self.place);
         sync(parent).map_err(|error| cannot("fsync", parent, error))
     }
+}
+
+/// Whether a file may be what a savepoint that was broken off has left.
+fn is_part(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name == DESCRIPTION || name.trim_end_matches(".tmp").ends_with(".base"))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -190,10 +202,19 @@ mod tests {
         // As a killed process leaves it.
         let killed = dir.path().join("saved.tmp");
         fs::create_dir(&killed).unwrap();
-        fs::write(killed.join("half"), b"x").unwrap();
+        for half in ["0000000000000007-12-0.base.tmp", "0000000000000007-12-0.base", DESCRIPTION] {
+            fs::write(killed.join(half), b"x").unwrap();
+        }
         let aside = Aside::create(&place).unwrap();
         aside.write("a", b"1").unwrap();
         aside.publish().unwrap();
         assert_eq!(fs::read_dir(&place).unwrap().count(), 1);
+        // Not what a savepoint left.
+        let other = dir.path().join("other.tmp");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("letters.txt"), b"x").unwrap();
+        let refused = Aside::create(&dir.path().join("other")).map(|_| ()).unwrap_err();
+        assert!(refused.exit() == Exit::Refused && refused.to_string().contains("letters.txt"), "{refused}");
+        assert!(other.join("letters.txt").exists());
     }
 }

@@ -1,6 +1,7 @@
 //! What cannot be started from: each is said before anything is made, with an exit code of its own.
 
 use std::fs;
+use std::process::Command;
 
 use millpond::Exit;
 
@@ -111,4 +112,26 @@ fn damage_is_found_out_wherever_it_is_and_nothing_is_made() {
     world.refused(&format!("savepoint {}", world.path("second").display()), 74, "no savepoint of saved@1");
     assert!(!world.path("second").exists() && !world.path("second.tmp").exists());
     assert_eq!(json(&world.well("versions --json"))["live"], 1);
+}
+
+#[test]
+fn a_full_disk_leaves_no_savepoint_and_no_version_and_both_can_be_asked_for_again() {
+    let world = World::saved();
+    let (second, words) = (world.path("second"), World::from_saved(2, &world));
+    for (words, blocks) in [(format!("savepoint {}", second.display()), 1), (words.clone(), 1), (words.clone(), 8)] {
+        // Where no file may grow beyond so many blocks of 512 bytes, writing more fails as on a full disk.
+        let command = world.command(&words);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]);
+        limited.arg(command.get_program()).args(command.get_args());
+        limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let said = limited.output().unwrap();
+        assert_eq!(said.status.code(), Some(1), "{words}: {said:?}");
+        let err = String::from_utf8_lossy(&said.stderr);
+        assert!(err.contains("make room on that disk") || err.contains("File too large"), "{words}: {err}");
+        assert!(!second.exists() && !world.path("second.tmp").exists());
+    }
+    world.well(&format!("savepoint {}", second.display()));
+    world.well(&words);
+    world.check(2, &["sums", "copies"]);
 }
