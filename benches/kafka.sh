@@ -2,6 +2,7 @@
 # The bench of jobs on Kafka: starts a broker of its own, runs `cargo bench --bench kafka` against it, and wipes it.
 #
 #   benches/kafka.sh                  everything, some 10 minutes
+#   benches/kafka.sh replay           a version replayed beside a live one; with relay-poll relay-best beside those loops too
 #   benches/kafka.sh views-one best   only what has one of these in its name; --rounds 1, --clicks N for a quick try
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -11,6 +11,7 @@ mod measure;
 #[path = "../../examples/page_views/views.rs"]
 mod page_views;
 mod raw;
+mod replay;
 #[expect(dead_code, reason = "what is wanted is an option here")]
 #[path = "../kit/report.rs"]
 mod report;
@@ -144,7 +145,7 @@ impl<'o> Bench<'o> {
     fn all(mut self) {
         let clicks = self.options.clicks;
         println!("# kafka: {clicks} clicks, 4 partitions, 100,000 pages; load average {}", load_average());
-        self.feed();
+        self.feed(&self.input);
         let subjects: Vec<_> = SUBJECTS.iter().filter(|subject| self.wanted(subject.name)).collect();
         let mut answers: [Option<Answer>; 2] = [None, None];
         let mut took: BTreeMap<&str, Vec<Took>> = BTreeMap::new();
@@ -167,6 +168,10 @@ impl<'o> Bench<'o> {
         if self.wanted("latency") {
             self.latency();
         }
+        if self.wanted("replay") {
+            let walls = |name| took.get(name).map(|all| all.iter().map(|took| took.wall).collect::<Vec<_>>());
+            self.replay([("poll", walls("relay-poll")), ("best", walls("relay-best"))]);
+        }
     }
 
     fn words(&self, Took { wall, cpu }: Took) -> String {
@@ -179,12 +184,12 @@ impl<'o> Bench<'o> {
     }
 
     /// The input, written once a broker.
-    fn feed(&self) {
-        if !self.cluster.create(&self.input) {
+    fn feed(&self, input: &str) {
+        if !self.cluster.create(input) {
             return;
         }
         let (brokers, count) = (self.cluster.brokers(), self.options.clicks.to_string());
-        let load = ["--brokers", brokers, "--topic", &self.input, "--count", &count, "--pages", "100000"];
+        let load = ["--brokers", brokers, "--topic", input, "--count", &count, "--pages", "100000"];
         run(self.dir.path(), &self.examples.join("load"), &load.map(str::to_owned));
     }
 
@@ -236,6 +241,35 @@ impl<'o> Bench<'o> {
         let [p50, p99, max] = figures.map(|figure| median(&figure));
         println!("# latency: 5,000 records/s, 100 ms: p50 {p50} ms, p99 {p99} ms, max {max} ms");
         println!("ratio kafka-latency-p99-to-interval {:.2}", p99 / 100.0);
+    }
+
+    /// Once: it says more about what goes on beside it than about itself.
+    fn replay(&self, loops: [(&str, Option<Vec<f64>>); 2]) {
+        let clicks = self.options.clicks as f64;
+        let name = format!("replay-{}", std::process::id());
+        // Of its own, since live clicks come to it.
+        let input = format!("{name}-in");
+        self.feed(&input);
+        let replay::Seen { wall, late_ms } =
+            replay::beside_live(&self.cluster, &self.examples, self.dir.path(), &input, &name);
+        self.cluster.delete(&input);
+        let rate = clicks / wall;
+        println!("# replay: {clicks} clicks in {wall:.1} s beside a live version, {rate:.0} a second");
+        println!("ratio kafka-replay-to-live-rate {:.1}", rate / latency::RATE as f64);
+        for (name, walls) in loops {
+            let Some(walls) = walls else { continue };
+            println!("ratio kafka-replay-to-{name}-wall {:.2}", wall / median(&walls));
+        }
+        for (beside, late_ms) in ["alone", "replay", "throttled"].iter().zip(late_ms) {
+            let at = |share: f64| late_ms[((late_ms.len() - 1) as f64 * share) as usize];
+            println!(
+                "# live version {beside}: p50 {} ms, p99 {} ms, max {} ms of {} clicks",
+                at(0.5),
+                at(0.99),
+                at(1.0),
+                late_ms.len()
+            );
+        }
     }
 }
 

@@ -34,10 +34,20 @@ write() { # clicks of a round; the broker must be there
   written=$((written + 20000))
 }
 
+started() { # a job that is still starting may give up on a broker that is away
+  for _ in $(seq 1 300); do
+    living
+    "$bin/relay" status --state "$state" --json 2>/dev/null | grep -q '"state": *"running"' && return 0
+    sleep 0.1
+  done
+  die "the job does not come to run"
+}
+
 written=0
 write
 run
 for round in $(seq 1 "$rounds"); do
+  started
   echo "round $round: the broker is away for two minutes"
   $broker stop
   sleep 120
