@@ -54,6 +54,7 @@ fn main() {
     (0..2).for_each(|side| write(dir.path(), &log, side, rows));
     let settings = Settings {
         times: Timestamp::MIN..Timestamp::MAX,
+        table: false,
         tolerances: Tolerances::default(),
         scratch: dir.path().join("scratch"),
         memory: 256 << 20,

@@ -42,7 +42,7 @@ fn job() -> (JobMain, Rc<RefCell<Vec<Own>>>) {
 }
 
 fn call(job: &JobMain, words: &str) -> Result<Exit, Fault> {
-    execute(job, std::iter::once("flights").chain(words.split_whitespace()).map(OsString::from))
+    execute(job, std::iter::once("flights").chain(words.split_whitespace()).map(OsString::from).collect())
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use millpond_state::Timestamp;
+
 /// `1,234,567`.
 pub(super) fn count(n: u64) -> String {
     let digits = n.to_string();
@@ -48,12 +50,27 @@ pub(super) fn since(then_micros: i64, now_micros: i64) -> String {
     span(Duration::from_micros(u64::try_from(now_micros.saturating_sub(then_micros)).unwrap_or(0)))
 }
 
+/// An event time as a place in the line; its two ends by name.
+pub(super) fn place(time: Timestamp) -> String {
+    match time {
+        Timestamp::MIN => "the beginning".to_owned(),
+        Timestamp::MAX => "the end".to_owned(),
+        time => time.to_string(),
+    }
+}
+
+/// From an event time to another one.
+pub(super) fn stretch(since: Timestamp, until: Timestamp) -> String {
+    format!("from {} to {}", place(since), place(until))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn figures_are_short_and_have_units() {
+        assert_eq!(stretch(Timestamp::MIN, Timestamp::EPOCH), "from the beginning to 1970-01-01T00:00:00Z");
         let counts = [0, 999, 1_000, 123_456, 1_234_567].map(count);
         assert_eq!(counts, ["0", "999", "1,000", "123,456", "1,234,567"]);
         let sizes = [0, 1023, 1024, 1_258_291, (1 << 20) - 1, u64::MAX].map(bytes);

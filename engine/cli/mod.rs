@@ -131,18 +131,24 @@ impl std::fmt::Debug for JobMain {
 /// Does what `args` (the binary's name first) ask of `job`. Sets up `tracing` and the panic hook for the process.
 pub fn main(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Exit {
     diagnostics::install();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let starts = args.get(1).is_none_or(|word| word == "run" || word == "replay");
     match execute(job, args) {
         Ok(exit) => exit,
         Err(fault) => {
-            terminal::say(&format!("error: {fault}\nhelp: {}", fault.exit().advice()));
+            let advice = match fault.exit() {
+                // A tool is no job that could be started again.
+                Exit::Retry if !starts => "mend what the message names, then ask again",
+                exit => exit.advice(),
+            };
+            terminal::say(&format!("error: {fault}\nhelp: {advice}"));
             fault.exit()
         }
     }
 }
 
 /// As [`main`], for a process that has its own diagnostics.
-fn execute(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Result<Exit, Fault> {
-    let mut args: Vec<OsString> = args.into_iter().collect();
+fn execute(job: &JobMain, mut args: Vec<OsString>) -> Result<Exit, Fault> {
     if args.len() < 2 {
         args.truncate(1);
         args.extend(job.default_args.iter().map(OsString::from));

@@ -4,12 +4,15 @@
 //! by (event time, key, value) with external merging, in bounded memory, and gone through side by side: equal rows, rows that differ and in
 //! which columns, rows of one side only. Rows of one place that differ are paired in the order of their values.
 //!
-//! Modules: `rows` and `sorted` sort; `columns` looks into values; `expect` says which differences are meant.
+//! Of tables, whose records are changes, the rows are the newest values of keys.
+//!
+//! Modules: `rows` and `sorted` sort, `table` adds changes up; `columns` looks into values; `expect` says which differences are meant.
 
 mod columns;
 mod expect;
 mod rows;
 mod sorted;
+mod table;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -23,9 +26,10 @@ pub use columns::{Tolerance, Tolerances};
 pub use expect::Expected;
 
 use crate::Fault;
-use crate::ledger::Ledger;
+use crate::ledger::{CommittedRecord, Ledger};
 use rows::Row;
 use sorted::{Sorted, Sorter};
+use table::{Changes, Table};
 
 /// Rows of one place that are looked at column by column; more than so many are counted as rows of one side.
 const PAIRED: usize = 1_024;
@@ -33,8 +37,10 @@ const PAIRED: usize = 1_024;
 /// How to compare.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Rows of these event times.
+    /// Rows of these event times; of a table all.
     pub times: Range<Timestamp>,
+    /// Whether the outputs are tables: of each key only the newest value counts.
+    pub table: bool,
     /// How far numbers may be off.
     pub tolerances: Tolerances,
     /// Where rows are written aside.
@@ -50,6 +56,8 @@ pub struct Settings {
 pub struct OutputReport {
     /// Its name.
     pub output: String,
+    /// Whether it is a table, whose rows are the newest values of keys.
+    pub table: bool,
     /// Rows from this event time on were compared.
     pub since: Timestamp,
     /// Rows before this event time were compared.
@@ -79,8 +87,8 @@ pub struct OutputReport {
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sample {
-    /// Event time.
-    pub at: String,
+    /// Event time; rows of a table have none.
+    pub at: Option<String>,
     /// Its key, as text.
     pub key: Option<String>,
     /// The first version's value, as text.
@@ -95,6 +103,7 @@ impl OutputReport {
     fn new(output: &str) -> Self {
         OutputReport {
             output: output.to_owned(),
+            table: false,
             since: Timestamp::MIN,
             until: Timestamp::MIN,
             first: 0,
@@ -132,37 +141,77 @@ pub fn compare(
     [first, second]: [&str; 2],
     settings: &Settings,
 ) -> Result<OutputReport, Fault> {
-    let mut report =
-        OutputReport { since: settings.times.start, until: settings.times.end, ..OutputReport::new(output) };
-    let (left, first) = sort(ledger, first, settings)?;
-    let (right, second) = sort(ledger, second, settings)?;
-    (report.first, report.second) = (first, second);
+    let Range { start: since, end: until } = settings.times;
+    let report = OutputReport { table: settings.table, since, until, ..OutputReport::new(output) };
+    let [left, right] = [side(ledger, first, settings)?, side(ledger, second, settings)?];
     Pairing { left, right, settings, report }.run()
 }
 
-fn sort(ledger: &dyn Ledger, output: &str, settings: &Settings) -> Result<(Sorted, u64), Fault> {
-    let mut sorter = Sorter::new(&settings.scratch, (settings.memory / 2).max(1));
-    let mut count = 0;
+/// The rows of one version, in order.
+enum Side {
+    Rows(Sorted),
+    Table(Table),
+}
+
+impl Side {
+    fn current(&self) -> Option<Row<'_>> {
+        match self {
+            Side::Rows(rows) => rows.current(),
+            Side::Table(table) => table.current(),
+        }
+    }
+
+    fn next(&mut self) -> Result<(), Fault> {
+        match self {
+            Side::Rows(rows) => rows.next(),
+            Side::Table(table) => table.next(),
+        }
+    }
+}
+
+fn side(ledger: &dyn Ledger, output: &str, settings: &Settings) -> Result<Side, Fault> {
+    let (scratch, memory) = (&settings.scratch, (settings.memory / 2).max(1));
+    if settings.table {
+        let mut changes = Changes::new(scratch, memory);
+        each(ledger, output, |record| changes.push(record))?;
+        return Ok(Side::Table(changes.table()?));
+    }
+    let mut sorter = Sorter::new(scratch, memory);
+    each(
+        ledger,
+        output,
+        |CommittedRecord { at, key, value, .. }| {
+            if settings.times.contains(&at) { sorter.push(Row { at, key, value }) } else { Ok(()) }
+        },
+    )?;
+    Ok(Side::Rows(sorter.sorted()?))
+}
+
+/// Reads an output as it is now.
+fn each(
+    ledger: &dyn Ledger,
+    output: &str,
+    mut take: impl FnMut(CommittedRecord<'_>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     for (partition, kept) in (0..).zip(ledger.kept(output)?.unwrap_or_default()) {
         let mut reader = ledger.read(output, partition, kept.start)?;
-        let mut pushed = Ok(());
+        let mut taken = Ok(());
         let mut more = true;
-        while more && reader.next() < kept.end && pushed.is_ok() {
+        while more && reader.next() < kept.end && taken.is_ok() {
             more = reader.read(&mut |record| {
-                if record.offset < kept.end && settings.times.contains(&record.at) && pushed.is_ok() {
-                    count += 1;
-                    pushed = sorter.push(Row { at: record.at, key: record.key, value: record.value });
+                if record.offset < kept.end && taken.is_ok() {
+                    taken = take(record);
                 }
             })?;
         }
-        pushed?;
+        taken?;
     }
-    Ok((sorter.sorted()?, count))
+    Ok(())
 }
 
 struct Pairing<'a> {
-    left: Sorted,
-    right: Sorted,
+    left: Side,
+    right: Side,
     settings: &'a Settings,
     report: OutputReport,
 }
@@ -184,6 +233,8 @@ impl Pairing<'_> {
             };
             if order == Ordering::Equal {
                 self.report.equal += 1;
+                self.report.first += 1;
+                self.report.second += 1;
                 self.left.next()?;
                 self.right.next()?;
                 continue;
@@ -208,7 +259,13 @@ impl Pairing<'_> {
                     self.report.only_in_second += 1;
                 }
             }
-            if order == Ordering::Less { self.left.next()? } else { self.right.next()? }
+            if order == Ordering::Less {
+                self.report.first += 1;
+                self.left.next()?;
+            } else {
+                self.report.second += 1;
+                self.right.next()?;
+            }
         }
         if let Some((at, _)) = place {
             self.pair(at, &mut lefts, &mut rights);
@@ -250,7 +307,8 @@ impl Pairing<'_> {
                 let key = left.as_ref().or(right.as_ref()).and_then(|(key, _)| text(key));
                 let value = |side: &Option<Owned>| side.as_ref().and_then(|(_, value)| text(value));
                 let (first, second) = (value(&left), value(&right));
-                self.report.samples.push(Sample { at: at.to_string(), key, first, second, columns });
+                let at = (!self.settings.table).then(|| at.to_string());
+                self.report.samples.push(Sample { at, key, first, second, columns });
             }
         }
     }

@@ -23,7 +23,7 @@ impl Committed for Reading {
             offset: self.1 as u64,
             at: Timestamp::from_secs(*at),
             key,
-            value: Some(value.as_bytes()),
+            value: (value != "-").then_some(value.as_bytes()),
         });
         self.1 += 1;
         Ok(true)
@@ -64,6 +64,7 @@ impl Ledger for Memory {
 fn settings(memory: usize, dir: &std::path::Path) -> Settings {
     Settings {
         times: Timestamp::MIN..Timestamp::from_secs(100),
+        table: false,
         tolerances: Tolerances::default(),
         scratch: dir.to_owned(),
         memory,
@@ -155,4 +156,43 @@ fn what_is_equal_within_a_tolerance_is_no_difference() {
     let (left, right) = ([row(1, "a", "{\"mean\":1.00}")], [row(1, "a", "{\"mean\":1.05}")]);
     let report = report(&left, &right, &settings);
     assert_eq!((counts(&report), report.differences()), ([0, 1, 0, 0, 0], 0));
+}
+
+#[test]
+fn tables_are_what_their_changes_add_up_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = 5u64;
+    let mut next = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for round in 0..20 {
+        // Changes in any order of event time; "-" is a tombstone.
+        let mut side = || -> Vec<Record> {
+            let change = |next: &mut dyn FnMut(u64) -> u64| {
+                let value = if next(4) == 0 { "-".to_owned() } else { next(3).to_string() };
+                row(next(200) as i64, &next(40).to_string(), &value)
+            };
+            (0..200).map(|_| change(&mut next)).collect()
+        };
+        let (left, right) = (side(), side());
+        let table = |changes: &[Record]| {
+            let mut table = BTreeMap::new();
+            changes.iter().for_each(|(_, key, value)| drop(table.insert(key.clone(), value.clone())));
+            table.retain(|_, value| value != "-");
+            table
+        };
+        let (before, after) = (table(&left), table(&right));
+        let both = before.iter().filter_map(|(key, value)| Some((value, after.get(key)?)));
+        let equal = both.clone().filter(|(left, right)| left == right).count() as u64;
+        let both = both.count() as u64;
+        let want = [equal, 0, before.len() as u64 - both, after.len() as u64 - both, both - equal];
+        for memory in [1, 2_000, 1 << 20] {
+            let settings = Settings { table: true, ..settings(memory, dir.path()) };
+            let report = report(&left, &right, &settings);
+            assert_eq!(counts(&report), want, "round {round}, {memory} bytes");
+            assert_eq!((report.first, report.second), (before.len() as u64, after.len() as u64));
+            assert!(report.samples.iter().all(|sample| sample.at.is_none() && sample.key.is_some()));
+        }
+    }
 }

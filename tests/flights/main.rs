@@ -13,4 +13,6 @@ mod trial;
 mod answers;
 mod delivery;
 mod faults;
+#[path = "../kit/full.rs"]
+mod full;
 mod kills;

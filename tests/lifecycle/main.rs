@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+#[path = "../kit/full.rs"]
+mod full;
 mod job;
 #[path = "../kit/processes.rs"]
 mod processes;
@@ -10,5 +12,7 @@ mod world;
 
 mod flights;
 mod refusals;
+mod replays;
 mod savepoints;
+mod tables;
 mod walk;

@@ -34,14 +34,31 @@ pub(crate) struct Said {
 impl World {
     /// With this many clicks in its log.
     pub(crate) fn new(clicks: u64) -> World {
+        World::with(Settings::partitions(2), clicks)
+    }
+
+    /// The same, with a topic of these settings, which has two partitions.
+    pub(crate) fn with(topic: Settings, clicks: u64) -> World {
         let world = World { dir: tempfile::tempdir().unwrap() };
-        world.log().create_topic(CLICKS, Settings::partitions(2)).unwrap();
+        world.log().create_topic(CLICKS, topic).unwrap();
         append(&world.log(), 0..clicks);
         world
     }
 
     pub(crate) fn log(&self) -> Log {
         Log::open(self.dir.path().join("log")).unwrap()
+    }
+
+    /// The number of the next click.
+    pub(crate) fn next(&self) -> u64 {
+        self.log().offsets(CLICKS).unwrap().iter().map(|kept| kept.end).sum()
+    }
+
+    /// What a version wrote so far: minute, page and views.
+    pub(crate) fn views(&self, version: u32) -> Vec<(i64, String, u64)> {
+        let rows = self.well(&format!("tail {VIEWS} --version {version}"));
+        let rows = rows.lines().map(|row| serde_json::from_str::<Views>(row).unwrap());
+        rows.map(|Views { page, start, views, .. }| (start, page, views)).collect()
     }
 
     /// The job's binary with these words.
@@ -100,7 +117,7 @@ impl World {
     }
 }
 
-fn said(output: Output) -> Said {
+pub(crate) fn said(output: Output) -> Said {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
@@ -130,7 +147,10 @@ impl Drop for Running {
 }
 
 /// Appends clicks by number.
-fn append(log: &Log, numbers: std::ops::Range<u64>) {
+pub(crate) fn append(log: &Log, numbers: std::ops::Range<u64>) {
+    if numbers.is_empty() {
+        return;
+    }
     let mut writer = log.writer("feeder").unwrap();
     let claim = writer.claim(CLICKS).unwrap();
     for number in numbers.clone() {

@@ -12,7 +12,7 @@ use super::Job;
 use crate::cli::options::{flag, id};
 use crate::cli::{JobMain, figures, terminal};
 use crate::compare::{Expected, OutputReport, Settings, Tolerances, compare as compare_output};
-use crate::registry::{self, Compared, Entry, Output, Standing, Version};
+use crate::registry::{self, Compared, Entry, Output, Standing, State, Version};
 use crate::{Exit, Fault, OutputReached, clock};
 
 pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
@@ -27,8 +27,8 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
     let expected = expected(matches)?;
     let (stretches, mut notes) = stretches(&job, &sides, matches, &expected)?;
     let mut reports = Vec::new();
-    for Stretch { output, at, times } in &stretches {
-        let settings = Settings { times: times.clone(), ..settings(&job) };
+    for Stretch { output, at, times, table } in &stretches {
+        let settings = Settings { times: times.clone(), table: *table, ..settings(&job) };
         let mut report = compare_output(&*job.ledger, output, [&at[0], &at[1]], &settings)?;
         report.judge(&expected);
         reports.push(report);
@@ -93,6 +93,7 @@ fn settings(job: &Job<'_>) -> Settings {
     let scratch = job.matches.get_one::<PathBuf>(id::SCRATCH).cloned();
     Settings {
         times: Timestamp::MIN..Timestamp::MAX,
+        table: false,
         tolerances,
         scratch: scratch.unwrap_or_else(|| job.env.state.join("scratch")),
         memory: job.matches.get_one::<u64>(id::MEMORY_MIB).map_or(256 << 20, |mib| (*mib as usize) << 20),
@@ -105,6 +106,7 @@ struct Stretch {
     output: String,
     at: [String; 2],
     times: std::ops::Range<Timestamp>,
+    table: bool,
 }
 
 /// What can be compared, and what to say of the rest.
@@ -129,8 +131,20 @@ fn stretches(
         };
         let (left, right) = (first.reached(output).complete, second.reached(other).complete);
         let until = left.min(right);
-        if output.upsert || other.upsert {
-            notes.push(format!("{name}: a table; tables are not compared"));
+        let at = [output.at.clone(), other.at.clone()];
+        if output.upsert != other.upsert {
+            notes.push(format!("{name}: a table in one version only"));
+            continue;
+        }
+        if output.upsert {
+            if rest_alike(sides) {
+                let times = Timestamp::MIN..Timestamp::MAX;
+                found.push(Stretch { output: name.clone(), at, times, table: true });
+            } else {
+                notes.push(format!(
+                    "{name}: a table, which changes with every record; compared once neither version runs and both have read the same input"
+                ));
+            }
             continue;
         }
         if (!output.settled || !other.settled) && until < Timestamp::MAX {
@@ -157,7 +171,7 @@ fn stretches(
                 ),
             ));
         }
-        found.push(Stretch { output: name.clone(), at: [output.at.clone(), other.at.clone()], times: since..until });
+        found.push(Stretch { output: name.clone(), at, times: since..until, table: false });
     }
     let new = second
         .version
@@ -181,6 +195,16 @@ fn stretches(
         ));
     }
     Ok((found, notes))
+}
+
+/// Whether neither version runs and both have read the same input.
+fn rest_alike(sides: &[Side; 2]) -> bool {
+    let read = sides.each_ref().map(|side| {
+        let mut positions = side.standing.positions.clone();
+        positions.sort();
+        (positions, matches!(side.standing.state, State::Stopped | State::Finished))
+    });
+    read.iter().all(|(positions, rests)| *rests && !positions.is_empty()) && read[0] == read[1]
 }
 
 /// From when on both can have rows: the beginning, unless one of them began later or its output has lost its oldest rows.
@@ -216,11 +240,14 @@ fn page(job: &str, numbers: [u32; 2], reports: &[OutputReport], notes: &[String]
     let n = figures::count;
     for report in reports {
         let OutputReport { output, since, until, .. } = report;
-        let _ = writeln!(text, "\n{output}, event times from {since} to {until}");
+        let _ = match report.table {
+            true => writeln!(text, "\n{output}, a table: the newest value of each key"),
+            false => writeln!(text, "\n{output}, event times {}", figures::stretch(*since, *until)),
+        };
         let _ = writeln!(text, "  rows            {} and {}", n(report.first), n(report.second));
         let _ = writeln!(text, "  equal           {}", n(report.equal));
         if report.tolerated > 0 {
-            let _ = writeln!(text, "  within what may {}", n(report.tolerated));
+            let _ = writeln!(text, "  within tolerance{}", n(report.tolerated));
         }
         let _ = writeln!(text, "  only in {first:<7} {}", n(report.only_in_first));
         let _ = writeln!(text, "  only in {second:<7} {}", n(report.only_in_second));
@@ -231,7 +258,8 @@ fn page(job: &str, numbers: [u32; 2], reports: &[OutputReport], notes: &[String]
             let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
             let key = sample.key.as_deref().unwrap_or("-");
             let (left, right) = (side(&sample.first), side(&sample.second));
-            let _ = writeln!(text, "    {} {key}\n      {first}: {left}\n      {second}: {right}", sample.at);
+            let at = sample.at.as_ref().map(|at| format!("{at} ")).unwrap_or_default();
+            let _ = writeln!(text, "    {at}{key}\n      {first}: {left}\n      {second}: {right}");
         }
         for wrong in &report.unexpected {
             let _ = writeln!(text, "  not as expected: {wrong}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::ArgMatches;
+use millpond_state::Timestamp;
 use serde_json::json;
 
 use super::Job;
@@ -59,7 +60,10 @@ fn page(entry: &Entry, waiting: &BTreeMap<String, u32>, now: i64) -> String {
             number.to_string(),
             format!("{}{live}", standing(version.retiring, &version.standing, now)),
             version.standing.lag.map_or("?".to_owned(), figures::count),
-            version.standing.reached.watermark.to_string(),
+            match version.standing.reached.watermark {
+                Timestamp::MIN => "none yet".to_owned(),
+                watermark => figures::place(watermark),
+            },
             if version.standing.at == 0 {
                 "never".to_owned()
             } else {
@@ -85,7 +89,7 @@ fn page(entry: &Entry, waiting: &BTreeMap<String, u32>, now: i64) -> String {
                 Some(before) if index + 1 == entry.line.len() => format!("waits for version {before} to get there"),
                 _ => String::new(),
             };
-            line.row([output.name.clone(), from.to_string(), leg.version.to_string(), at.to_owned(), state]);
+            line.row([output.name.clone(), figures::place(from), leg.version.to_string(), at.to_owned(), state]);
         }
     }
     text.push_str(&format!("\nthe live line\n{line}"));

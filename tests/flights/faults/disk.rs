@@ -1,22 +1,13 @@
 //! A disk that is full: a limit on the size of files, and a file system of a few megabytes.
 
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use millpond::Delivery;
 
+use crate::full::{Mounted, limited};
 use crate::model::{answer, month};
 use crate::runs::{done, finished, flights, text};
 use crate::trial::{self, feed, finish, process, undisturbed};
-
-/// Runs a command where no file may grow beyond so many blocks of 512 bytes; writing more gives an error, as on a full disk.
-fn limited(command: &Command, blocks: u64) -> Output {
-    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-    let mut limited = Command::new("sh");
-    limited.args(["-c", &script, "sh"]).arg(command.get_program()).args(command.get_args());
-    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    limited.stdin(Stdio::null());
-    done(limited)
-}
 
 fn refused(output: &Output) {
     let said = text(output);
@@ -36,7 +27,7 @@ fn files_that_cannot_grow_stop_the_job_which_then_goes_on() {
         feed(state.path());
         // Twice, so that a start on what the first left is tried as well.
         for _ in 0..2 {
-            let output = limited(&process(Delivery::ExactlyOnce, state.path()), blocks);
+            let output = done(limited(&process(Delivery::ExactlyOnce, state.path()), blocks));
             if !output.status.success() {
                 refused(&output);
                 stopped += 1;
@@ -54,31 +45,8 @@ fn a_log_that_cannot_grow_stops_the_feeding_and_holds_each_line_once_afterwards(
     let want = answer(&month(), 30, 120);
     for blocks in [1, 64, 4096] {
         let state = tempfile::tempdir().unwrap();
-        refused(&limited(&flights(state.path(), &[]), blocks));
+        refused(&done(limited(&flights(state.path(), &[]), blocks)));
         assert_eq!(finished(state.path(), &[]), want, "{blocks} blocks");
-    }
-}
-
-/// A mounted file system, gone when dropped.
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    fn of(kib: u64) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let size = format!("size={kib}k");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
-        mount.is_ok_and(|output| output.status.success()).then_some(Mounted(dir))
-    }
-
-    fn grow(&self, kib: u64) {
-        let size = format!("remount,size={kib}k");
-        assert!(Command::new("mount").args(["-o", &size]).arg(self.0.path()).status().unwrap().success());
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
     }
 }
 
@@ -91,7 +59,7 @@ fn a_full_disk_stops_the_job_which_goes_on_when_there_is_room() {
             println!("not root, or mounting is not allowed: only the limit on files was tried");
             return;
         };
-        let output = done(flights(disk.0.path(), &[]));
+        let output = done(flights(disk.path(), &[]));
         println!("{kib} KiB: {}", output.status);
         if !output.status.success() {
             refused(&output);
@@ -99,6 +67,6 @@ fn a_full_disk_stops_the_job_which_goes_on_when_there_is_room() {
         }
         assert!(kib > 4_096 || !output.status.success(), "{kib} KiB are too few");
         disk.grow(65_536);
-        assert_eq!(finished(disk.0.path(), &[]), want, "{kib} KiB");
+        assert_eq!(finished(disk.path(), &[]), want, "{kib} KiB");
     }
 }
