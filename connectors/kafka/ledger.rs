@@ -182,6 +182,15 @@ impl Ledger for KafkaLedger {
             let mut topic = [Output::kept_for_ever(own.topic)];
             self.kafka.prepare(&mut topic, true, 1)?;
             largest = topic[0].takes.largest;
+            if topic[0].takes.kept >= 0 {
+                return Err(Fault::new(
+                    Exit::Refused,
+                    format!(
+                        "topic {} at {} keeps records for {} ms only, and what it holds must stay: set its retention.ms to -1",
+                        own.topic, self.kafka.brokers, topic[0].takes.kept
+                    ),
+                ));
+            }
         } else if self.partitions(own.topic)?.is_none() {
             self.kafka.prepare(&mut [Output::compacted(own.topic)], true, 1)?;
         }

@@ -161,6 +161,7 @@ struct Slot {
 impl<T: Data, U: Unpack<T>> Reader<T> for LogReader<T, U> {
     fn read<C: Collect<T>>(&mut self, slot: usize, most: usize, into: &mut C) -> Result<Read, Fault> {
         let Slot { next, end, block, cursor, before } = &mut self.slots[slot];
+        let asked_of = self.asked_of.as_deref();
         loop {
             if *next >= *end {
                 return Ok(Read::Finished);
@@ -181,7 +182,7 @@ impl<T: Data, U: Unpack<T>> Reader<T> for LogReader<T, U> {
                     }
                     *next = record.offset + 1;
                     taken += 1;
-                    match &self.asked_of {
+                    match asked_of {
                         None => hand_over(&self.unpack, &record, into),
                         Some(name) => hand_again(name, &self.unpack, &record, into),
                     }

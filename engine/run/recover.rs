@@ -154,12 +154,19 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
         let found = found(source, env, &From::Earliest, begun)?;
         if let (Some(of), false) = (&source.asked_of, begun) {
             // Who ends where its input ended once takes no requests made after that.
-            if found.is_empty() || ending.contains(of) {
+            if found.is_empty() || run.until_end && ending.contains(of) {
                 continue;
             }
             manifest.sources.entry(source.uid.clone()).or_default().policy = From::Earliest.to_string();
         }
         let Some(saved) = manifest.sources.get_mut(&source.uid) else { continue };
+        if source.asked_of.is_some() && !run.until_end {
+            // Read up to an end that a run before had: it is read on, and holds nobody up.
+            for partition in &mut saved.partitions {
+                (partition.end, partition.finished, partition.idle) = (None, false, true);
+                partition.watermark = Timestamp::MIN;
+            }
+        }
         let known = saved.partitions.iter().map(|partition| (partition.partition, partition.fingerprint.as_str()));
         same_input(env, source, known, &found)?;
         for partition in &saved.partitions {

@@ -1,6 +1,6 @@
 //! Letters that are sent again, each once, and how they stand meanwhile.
 
-use crate::job::{DEAD, bad};
+use crate::job::{COUNTS, DEAD, LATE, bad, reading};
 use crate::world::{World, right, same};
 
 const READINGS: u64 = 1_000;
@@ -132,4 +132,50 @@ fn the_first_request_is_found_by_a_job_that_runs_and_status_says_what_it_took() 
     running.stop();
     world.well("mended", "run --until-end");
     same(&world.written(), &right(READINGS));
+}
+
+#[test]
+fn what_comes_too_late_for_its_window_goes_the_way_of_late_records_with_the_bytes_it_had() {
+    let (world, letters) = broken();
+    world.well("mended", "dead-letters redrive --all --yes");
+    let running = world.start("mended", "--workers 2");
+    world.when("all are taken", |[.., done, _, _]| done == letters);
+    running.stop();
+    world.well("mended", "run --until-end");
+    let late = world.records(LATE);
+    let counted = world.records(COUNTS).into_iter().map(|(pane, _)| {
+        let pane: serde_json::Value = serde_json::from_str(&pane).unwrap();
+        pane["value"].as_u64().unwrap()
+    });
+    assert_eq!(counted.sum::<u64>() + late.len() as u64, READINGS, "each is counted or late");
+    assert!(late.len() as u64 > letters / 2 && late.len() as u64 <= letters, "{} are late", late.len());
+    for (value, headers) in late {
+        let names: Vec<_> = headers.keys().map(String::as_str).collect();
+        assert_eq!(names, ["millpond", "trace"], "{value}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_refuses_what_is_asked_later_and_when_it_goes_on_without_an_end_takes_it() {
+    let (world, letters) = broken();
+    world.well("mended", "dead-letters redrive --error sensor --yes");
+    let fed = READINGS + 1_200;
+    world.feed((READINGS..fed).map(|number| (number, reading(number))));
+    // Slow enough to be far from its end when it is killed.
+    let ending = world.start("mended", "--until-end --throttle 40");
+    world.when("what was asked is done", |[_, asked, done, ..]| asked == 0 && done > 0);
+    let done = world.counts()[2];
+    let refused = world.call("mended", "dead-letters redrive --all --yes");
+    assert!(refused.code == Some(4) && refused.err.contains("--until-end"), "{refused:?}");
+    ending.kill();
+    assert_eq!(world.counts(), [letters - done, 0, done, 0, 0]);
+    let running = world.start("mended", "");
+    let begun = std::time::Instant::now();
+    while world.call("mended", "dead-letters redrive --all --yes").code != Some(0) {
+        assert!(begun.elapsed().as_secs() < 60, "with its first commit it has no end any more");
+    }
+    world.when("all are taken", |counts| counts == [0, 0, letters, 0, 0]);
+    running.stop();
+    world.well("mended", "run --until-end");
+    same(&world.written(), &right(fed));
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use millpond::log::Log;
-use millpond::{Collected, Flow, Job, Json, Pane, Timestamp, Tumbling, Untimed};
+use millpond::{Collected, Flow, Job, Json, Kept, Pane, Timestamp, Tumbling, Untimed};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
@@ -16,6 +16,8 @@ pub(crate) const BUILD: &str = "MILLPOND_TEST_BUILD";
 pub(crate) const READINGS: &str = "readings";
 pub(crate) const COPIES: &str = "copies";
 pub(crate) const HOURS: &str = "hours";
+pub(crate) const COUNTS: &str = "counts";
+pub(crate) const LATE: &str = "late";
 pub(crate) const DEAD: &str = "readings-dead";
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,14 +62,15 @@ pub(crate) fn bad(count: u64) -> usize {
     (0..count).filter(|number| is_text(*number) || number % 50 == 7).count()
 }
 
-fn known(reading: Reading) -> Result<Reading, String> {
+fn known(reading: Kept<Reading>) -> Result<Kept<Reading>, String> {
     assert!(reading.sensor != 99 || std::env::var(BUILD).as_deref() != Ok("panics"), "what is sensor 99");
     if reading.sensor == 99 && !mended() { Err("sensor 99 is not known".to_owned()) } else { Ok(reading) }
 }
 
 pub(crate) fn draw(flow: &Flow<'_>) {
     let log = Log::at(flow.state_dir().join("log"));
-    let readings = log.read::<Reading>(READINGS, Json).event_time(|reading| Timestamp::from_secs(reading.at));
+    let readings = log.read::<Reading>(READINGS, Json).kept();
+    let readings = readings.event_time(|reading: &Kept<Reading>| Timestamp::from_secs(reading.at));
     let readings = flow.source("readings", readings.out_of_order(Duration::from_secs(5)));
     match std::env::var(BUILD).as_deref() {
         Ok("without") => {}
@@ -75,6 +78,16 @@ pub(crate) fn draw(flow: &Flow<'_>) {
         _ => flow.dead_letters("dead", log.dead_letters(DEAD)),
     }
     let used = readings.filter(|_| true).try_map(known);
+    let (counts, late) = used
+        .clone()
+        .key_by(|reading| reading.sensor)
+        .window(Tumbling::of(Duration::from_secs(10)))
+        .named("tens")
+        .split_late()
+        .aggregate(|w| w.count());
+    counts.sink("counts", log.write(COUNTS, Json));
+    late.sink("late", log.write_kept(LATE));
+    let used = used.map(Kept::into_value);
     used.clone().sink("copies", log.write(COPIES, Json).key(|reading: &Reading| reading.sensor));
     // Of which some are refused after others of the same record have gone on.
     used.clone()

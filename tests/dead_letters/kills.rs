@@ -6,22 +6,10 @@ use std::time::Duration;
 use millpond::engine::redrive::Request;
 
 use crate::job::{bad, reading};
+use crate::seeded::Seeded;
 use crate::world::{World, right, same};
 
 const READINGS: u64 = 1_000;
-
-/// Numbers that look random (Steele, Lea, Flood: SplitMix64), printed with a failure.
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % limit
-    }
-}
 
 /// How often each letter was asked for.
 fn asked(world: &World) -> BTreeMap<String, usize> {
@@ -35,9 +23,7 @@ fn asked(world: &World) -> BTreeMap<String, usize> {
 
 #[test]
 fn while_the_job_runs_and_reads_and_is_killed_and_the_tool_too_each_letter_goes_through_once() {
-    let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-    println!("seed {seed}");
-    let mut random = Seeded(seed);
+    let mut random = Seeded::new();
     let world = World::new(READINGS);
     let letters = bad(READINGS) as u64;
     let running = world.start("broken", "");
@@ -68,7 +54,7 @@ fn while_the_job_runs_and_reads_and_is_killed_and_the_tool_too_each_letter_goes_
     running.stop();
     let asked = asked(&world);
     assert_eq!(asked.len() as u64, letters);
-    assert!(asked.values().all(|count| *count == 1), "seed {seed}: {asked:?}");
+    assert!(asked.values().all(|count| *count == 1), "{asked:?}");
     world.well("mended", "run --until-end");
     same(&world.written(), &right(fed));
 }

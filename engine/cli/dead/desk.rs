@@ -51,11 +51,11 @@ impl Life {
     fn of(manifest: &Manifest) -> Life {
         let own =
             manifest.sources.iter().filter(|(name, _)| !is_requests(name)).flat_map(|(_, state)| &state.partitions);
-        let mut own = own.filter(|partition| !partition.finished || manifest.finished).peekable();
+        let ends = own.map(|partition| partition.end).any(|end| end.is_some());
         Life {
             reach: Reach::of(manifest),
             finished: manifest.finished,
-            ends: own.peek().is_some() && own.any(|partition| partition.end.is_some()),
+            ends,
             watermark: reached(manifest).watermark,
             note: None,
         }
@@ -83,6 +83,12 @@ impl<'a> Desk<'a> {
                 "does not keep dead letters: it stops at a bad record, or skips it; `flow.dead_letters(..)` keeps them";
             Fault::new(Exit::Usage, format!("job {} {text}", env.identity()))
         })?;
+        if let Some(sink) = graph.sinks.borrow().iter().find(|sink| env.output(&sink.outlet.to) == env.redrive()) {
+            let (topic, uid) = (env.redrive(), &sink.uid);
+            let text =
+                format!("job {} writes to topic {topic} as {uid:?}, which is the name of what is asked again", env.job);
+            return Err(Fault::new(Exit::FixJob, text + "; call the output something else"));
+        }
         let ledger = system.ledger().ok_or_else(|| {
             let text = "lie where they cannot be read again; keep them in the embedded log or in Kafka";
             Fault::new(Exit::Usage, format!("the dead letters of {} ({}) {text}", env.identity(), system.identity()))

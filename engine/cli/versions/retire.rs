@@ -39,8 +39,11 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
         ));
     }
     let topics: Vec<String> = known.outputs.iter().map(|output| output.at.clone()).collect();
+    // What was asked of its dead letters, if anything ever was.
+    let requests = job.ledger.kept(&env.redrive())?.map(|_| env.redrive());
+    let named: Vec<_> = topics.iter().chain(&requests).map(String::as_str).collect();
     let state = if here { env.home().display().to_string() } else { "no state, which is not here".to_owned() };
-    let mut what = format!("{who}: topics {} in {}, and {state}", topics.join(", "), job.ledger.name());
+    let mut what = format!("{who}: topics {} in {}, and {state}", named.join(", "), job.ledger.name());
     let lost = lost(&entry, number);
     if !lost.is_empty() {
         what.push_str(&format!(
@@ -66,7 +69,6 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     }
     crate::failpoint::hit("retire stopped");
     job.ledger.delete(&env.identity(), &topics)?;
-    // What was asked of its dead letters, if anything ever was.
     job.ledger.delete(&env.redriver(), &[env.redrive()])?;
     crate::failpoint::hit("retire outputs");
     if here {
