@@ -33,12 +33,6 @@ pub(super) struct Said {
 /// Killed when it is dropped.
 pub(super) struct Running(Child);
 
-impl Running {
-    pub(super) fn ended(mut self) -> bool {
-        self.0.wait().unwrap().success()
-    }
-}
-
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -99,9 +93,9 @@ impl World {
         assert!(said.err.contains(part) && said.err.contains("help: "), "{words}: {said:?}");
     }
 
-    /// Version 1, reading so slowly that something can be done meanwhile.
+    /// Version 1, reading so slowly that something can be done meanwhile. It does not end: however busy the machine is, there is one to save.
     pub(super) fn start(&self, rate: u64) -> Running {
-        let words = format!("run --until-end --checkpoint-interval 20ms --workers 2 --throttle {rate}");
+        let words = format!("run --checkpoint-interval 20ms --workers 2 --throttle {rate}");
         Running(self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
@@ -187,9 +181,15 @@ impl World {
             }
             all.sort();
             assert!(all == want.rows[*output], "{output}: {} rows, {} wanted", all.len(), want.rows[*output].len());
-            assert!(after.len() < all.len() && !after.is_empty(), "{output}: {} of {}", after.len(), all.len());
+            // It may have read everything by then, but for what windows that are open will say.
+            let some = !after.is_empty() || matches!(*output, "copies" | "late");
+            assert!(after.len() < all.len() && some, "{output}: {} of {}", after.len(), all.len());
         }
-        assert_eq!(self.totals(version), want.totals);
+        let mut totals = self.totals(1);
+        for (key, count) in self.totals(version) {
+            totals.entry(key).and_modify(|most: &mut u64| *most = count.max(*most)).or_insert(count);
+        }
+        assert_eq!(totals, want.totals);
     }
 }
 
