@@ -18,7 +18,7 @@ fn rows(world: &World, topic: &str, last: u64) -> Vec<(Option<Vec<u8>>, String, 
 fn a_version_goes_on_from_the_savepoint_of_one_that_runs_and_not_on_another_topic_of_that_name() {
     let world = World::new("saved", 3);
     world.feed(20_000);
-    let mut first = world.run(&["--job-version", "2", "--throttle", "5000", "--until-end"]);
+    let mut first = world.run(&["--job-version", "2", "--throttle", "5000"]);
     first.until("some minutes are written", || {
         rows(&world, &format!("{}.v2", world.topic("views")), u64::MAX).len() > 50
     });
@@ -38,7 +38,9 @@ fn a_version_goes_on_from_the_savepoint_of_one_that_runs_and_not_on_another_topi
     let mut second =
         world.start(world.page_views("replay", &["3", "--from-savepoint", dir, "--until-end", "--workers", "2"]));
     second.succeed();
+    first.stop();
     first.succeed();
+    world.finish(&["--job-version", "2"]);
     for output in ["views", "late"] {
         let [before, after, all] = [("v2", epoch), ("v3", u64::MAX), ("v2", u64::MAX)]
             .map(|(version, last)| rows(&world, &format!("{}.{version}", world.topic(output)), last));
@@ -49,7 +51,6 @@ fn a_version_goes_on_from_the_savepoint_of_one_that_runs_and_not_on_another_topi
     }
     world.cluster.delete(&world.input());
     world.cluster.create(&world.input(), 3);
-    world.feed(20_000);
     let mut other = world.start(world.page_views("replay", &["4", "--from-savepoint", dir, "--until-end"]));
     let said = other.fail(Exit::Restore);
     assert!(said.contains("made again under the same name"), "{said}");
