@@ -41,11 +41,13 @@ impl<'s, T: Data> Stream<'s, T> {
     /// Makes one record out of each.
     pub fn map<U: Data>(self, f: impl Fn(T) -> U + 'static) -> Stream<'s, U> {
         let step = move |batch: &mut Batch<T>, done: &mut Batch<U>| {
-            // Collecting a vector's own iterator re-uses its memory where the sizes allow.
+            // Collecting a vector's own iterator re-uses its memory where the sizes allow; what `done` had is for the batch after this one.
+            let spare = std::mem::take(&mut done.rows);
             done.rows = std::mem::take(&mut batch.rows)
                 .into_iter()
                 .map(|record| millpond_engine::Record { at: record.at, seen: record.seen, value: f(record.value) })
                 .collect();
+            batch.rows = emptied(spare);
             std::mem::swap(&mut done.positions, &mut batch.positions);
         };
         Stream { line: self.line.step("map", step) }
@@ -172,6 +174,12 @@ impl<'s, T: Data> Stream<'s, T> {
     pub fn sink(self, name: &str, sink: impl Sink<T>) {
         self.line.sink(name, sink);
     }
+}
+
+/// No records, in the same memory where the sizes allow.
+fn emptied<T, U>(mut rows: Vec<millpond_engine::Record<T>>) -> Vec<millpond_engine::Record<U>> {
+    rows.clear();
+    rows.into_iter().map(|_| -> millpond_engine::Record<U> { unreachable!("all were cleared") }).collect()
 }
 
 fn spread<U>(
