@@ -147,8 +147,8 @@ fn found(source: &DrawnSource, env: &Env, from: &From, known: bool) -> Result<Ve
 pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifest) -> Result<(), Fault> {
     let env = &run.env;
     let ends = |state: &SourceState| state.partitions.iter().any(|partition| partition.end.is_some());
-    let ending: Vec<String> =
-        manifest.sources.iter().filter(|(_, state)| ends(state)).map(|(uid, _)| uid.clone()).collect();
+    let ending = manifest.sources.iter().filter(|(_, state)| run.until_end && ends(state));
+    let ending: Vec<String> = ending.map(|(uid, _)| uid.clone()).collect();
     for source in &graph.inputs() {
         let begun = manifest.sources.get(&source.uid).is_some_and(|state| !state.partitions.is_empty());
         let found = found(source, env, &From::Earliest, begun)?;
@@ -169,6 +169,9 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
         }
         let known = saved.partitions.iter().map(|partition| (partition.partition, partition.fingerprint.as_str()));
         same_input(env, source, known, &found)?;
+        if !run.until_end && !source.bounded {
+            forget_ends(saved, source.asked_of.is_some()).map_err(|partition| read_out(env, source, partition))?;
+        }
         for partition in &saved.partitions {
             let place = place(env, source, partition.partition);
             let now = found.iter().find(|now| now.partition == partition.partition);
@@ -195,9 +198,6 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
                 ));
             }
         }
-        if !run.until_end && !source.bounded {
-            forget_ends(env, source, saved)?;
-        }
         let endless = saved.partitions.iter().all(|partition| partition.end.is_none());
         if source.asked_of.is_some() && !begun {
             saved.partitions.extend(found.first().map(requested));
@@ -216,25 +216,35 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
 }
 
 /// A job that was to end, and is started without an end before it did: it goes on beyond. Not where a partition has reached its end, since it
-/// has promised the end of time there, and what follows would all be late.
-fn forget_ends(env: &Env, source: &DrawnSource, saved: &mut SourceState) -> Result<(), Fault> {
+/// has promised the end of time there, and what follows would all be late; answers which. Requests promise nothing: from now on they are
+/// idle, as in every run without an end, and read on wherever they stand.
+fn forget_ends(saved: &mut SourceState, asked: bool) -> Result<(), u32> {
     for partition in &mut saved.partitions {
-        if partition.end.take().is_some() && partition.finished {
-            let place = place(env, source, partition.partition);
-            return Err(Fault::new(
-                Exit::Usage,
-                format!(
-                    "{place} was read up to the end that --until-end gave it, and cannot be read on: start the job with --until-end to \
-                     finish it; what came since is for a new version"
-                ),
-            ));
+        let ended = partition.end.take().is_some() && partition.finished;
+        if asked {
+            (partition.idle, partition.finished, partition.watermark) = (true, false, Timestamp::MIN);
+        } else if ended {
+            return Err(partition.partition);
         }
     }
     Ok(())
 }
 
+fn read_out(env: &Env, source: &DrawnSource, partition: u32) -> Fault {
+    let place = place(env, source, partition);
+    Fault::new(
+        Exit::Usage,
+        format!(
+            "{place} was read up to the end that --until-end gave it, and cannot be read on: start the job with --until-end to finish it; \
+             what came since is for a new version"
+        ),
+    )
+}
+
 fn place(env: &Env, source: &DrawnSource, partition: u32) -> String {
-    format!("job {}: source {:?}, {} partition {partition}", env.identity(), source.uid, source.from)
+    // Requests lie in a topic of their own, not in what their source reads.
+    let from = if source.asked_of.is_some() { env.redrive() } else { source.from.clone() };
+    format!("job {}: source {:?}, {from} partition {partition}", env.identity(), source.uid)
 }
 
 /// What is there must be what was there, by the fingerprints of its partitions. One that is not known proves nothing.
@@ -312,5 +322,49 @@ pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, 
                 _ => return Err(fault),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(end: Option<u64>, finished: bool, idle: bool) -> PartitionState {
+        PartitionState { next: 5, end, finished, idle, watermark: Timestamp::MAX, ..PartitionState::default() }
+    }
+
+    fn source(partitions: Vec<PartitionState>) -> SourceState {
+        SourceState { partitions, policy: String::new() }
+    }
+
+    #[test]
+    fn a_job_that_was_to_end_goes_on_unless_its_input_was_read_out_whatever_became_of_requests() {
+        // Requests that were read to the end, and those that were not: both are idle from now on.
+        for finished in [true, false] {
+            let mut requests = source(vec![partition(Some(5), finished, false)]);
+            assert_eq!(forget_ends(&mut requests, true), Ok(()));
+            let PartitionState { end, finished, idle, watermark, next, .. } = requests.partitions[0];
+            assert_eq!((end, finished, idle, watermark, next), (None, false, true, Timestamp::MIN, 5));
+        }
+        let mut reading = source(vec![partition(Some(9), false, false)]);
+        assert_eq!((forget_ends(&mut reading, false), reading.partitions[0].end), (Ok(()), None));
+        let mut read_out = source(vec![partition(Some(9), false, false), partition(Some(5), true, false)]);
+        read_out.partitions[1].partition = 1;
+        assert_eq!(forget_ends(&mut read_out, false), Err(1));
+    }
+
+    #[test]
+    fn what_is_wrong_with_requests_names_the_topic_they_lie_in() {
+        let requests = DrawnSource {
+            uid: "clicks/redrive".into(),
+            from: "topic clicks".into(),
+            system: None,
+            bounded: false,
+            grows: true,
+            connect: Box::new(|_, _| Ok(Vec::new())),
+            asked_of: Some("clicks".into()),
+        };
+        let env = Env { state: "nowhere".into(), job: "views".into(), version: 1, create: false };
+        assert_eq!(place(&env, &requests, 0), "job views@1: source \"clicks/redrive\", views-redrive partition 0");
     }
 }

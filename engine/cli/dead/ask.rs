@@ -68,7 +68,7 @@ impl<'a> Asking<'a> {
         let (desk, life) = (self.desk, self.desk.life()?);
         desk.whole(&life)?;
         let mut requests = Requests::default();
-        desk.read_on(&mut requests, &self.by)?;
+        desk.read_on(&mut requests, &self.by, false)?;
         desk.letters(&mut |letter| {
             requests.marks.letter(&letter);
             Ok(())
@@ -214,7 +214,7 @@ impl<'a> Asking<'a> {
             self.append(requests, &std::mem::take(&mut piece))
         })?;
         self.append(requests, &piece)?;
-        self.desk.read_on(requests, &self.by)
+        self.desk.read_on(requests, &self.by, false)
     }
 
     /// Asks of one piece: all of it, but for what somebody has asked, or nothing.
@@ -227,7 +227,7 @@ impl<'a> Asking<'a> {
         let mark = format!("{writer} {} 0", self.by);
         self.desk.ledger.append(own, &mut || {
             failpoint::hit("redrive fenced");
-            self.desk.read_on(requests, &self.by)?;
+            self.desk.read_on(requests, &self.by, true)?;
             let fresh = piece.iter().filter(|letter| self.may(&requests.marks, letter.id));
             let added = fresh.map(|letter| self.added(letter, &mark)).collect();
             failpoint::hit("redrive decided");

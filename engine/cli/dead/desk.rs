@@ -1,6 +1,7 @@
 //! Where the letters of a job lie, what was asked of them, and how far the job has taken that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use millpond_state::Timestamp;
@@ -69,6 +70,22 @@ pub(super) struct Requests {
     next: u64,
     /// How many of them this call has made.
     pub(super) mine: u64,
+}
+
+/// How often a topic that has to be there is looked for, and how long is waited in between.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Looks for what has to be there until it is, or it has been long enough.
+fn known<T>(look: &dyn Fn() -> Result<Option<T>, Fault>, pause: Duration) -> Result<Option<T>, Fault> {
+    for _ in 1..LOOKS {
+        let found = look()?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        std::thread::sleep(pause);
+    }
+    look()
 }
 
 impl<'a> Desk<'a> {
@@ -145,10 +162,22 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// Reads on in what was asked. `by` is this call's own mark.
-    pub(super) fn read_on(&self, requests: &mut Requests, by: &str) -> Result<(), Fault> {
+    /// Reads on in what was asked. `by` is this call's own mark. Once there has been a topic of requests, as there is under its `fence`, one
+    /// that is not there is a broker that does not know it yet, and never means that nothing was asked.
+    pub(super) fn read_on(&self, requests: &mut Requests, by: &str, fence: bool) -> Result<(), Fault> {
         let topic = self.env.redrive();
-        let Some(kept) = self.ledger.kept(&topic)?.and_then(|kept| kept.into_iter().next()) else { return Ok(()) };
+        let look = || Ok(self.ledger.kept(&topic)?.and_then(|kept| kept.into_iter().next()));
+        let kept = if fence || requests.next > 0 { known(&look, PAUSE)? } else { look()? };
+        let Some(kept) = kept else {
+            if !fence && requests.next == 0 {
+                return Ok(());
+            }
+            let what = format!(
+                "topic {topic} in {} is not known there just now, and nothing more was asked",
+                self.ledger.name()
+            );
+            return Err(Fault::new(Exit::Retry, format!("{what}: ask again")));
+        };
         if kept.start > 0 {
             return Err(Fault::new(
                 Exit::Restore,
@@ -212,5 +241,28 @@ impl<'a> Desk<'a> {
             watermark: standing.reached.watermark,
             note: Some(format!("its state is not here ({}); this is by what it said at {at}", version.home)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_has_to_be_there_is_looked_for_again_and_not_for_ever() {
+        let looks = Cell::new(0);
+        let after = |count: u32| {
+            looks.set(0);
+            let look = || {
+                looks.set(looks.get() + 1);
+                Ok((looks.get() > count).then_some(7))
+            };
+            (known(&look, Duration::ZERO).unwrap(), looks.get())
+        };
+        assert_eq!(after(0), (Some(7), 1));
+        assert_eq!(after(3), (Some(7), 4), "a broker that has just started knows it a little later");
+        assert_eq!(after(LOOKS), (None, LOOKS));
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
     // Before the letters: of what it has taken, those that failed again are there.
     let life = desk.life()?;
     let mut requests = Requests::default();
-    desk.read_on(&mut requests, "")?;
+    desk.read_on(&mut requests, "", false)?;
     desk.letters(&mut |letter| {
         requests.marks.letter(&letter);
         Ok(())

@@ -17,7 +17,7 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Exit, Fault> {
     // Before the letters: of what it has taken, those that failed again are there.
     let life = desk.life()?;
     let mut requests = Requests::default();
-    desk.read_on(&mut requests, "")?;
+    desk.read_on(&mut requests, "", false)?;
     let mut found = Vec::new();
     desk.letters(&mut |letter| {
         requests.marks.letter(&letter);
