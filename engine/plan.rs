@@ -90,10 +90,24 @@ impl Plan {
             .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     }
 
-    /// The part of the plan that state belongs to: everything but stateless steps, by uid.
+    /// The part of the plan that state belongs to: everything but stateless steps, by uid. Its inputs are those of it that it reads from,
+    /// through whatever steps.
     #[must_use]
     pub fn stateful(&self) -> BTreeMap<String, Node> {
-        self.nodes.iter().filter(|node| node.role != Role::Step).map(|node| (node.uid.clone(), node.clone())).collect()
+        // By node: what its consumers read from, when there were no stateless steps.
+        let mut from: Vec<Vec<u32>> = Vec::with_capacity(self.nodes.len());
+        let mut kept = BTreeMap::new();
+        for node in &self.nodes {
+            let above = |id: &u32| from.get(*id as usize).cloned().unwrap_or_default();
+            let mut inputs: Vec<u32> = node.inputs.iter().flat_map(above).collect();
+            inputs.sort_unstable();
+            inputs.dedup();
+            from.push(if node.role == Role::Step { inputs.clone() } else { vec![node.id] });
+            if node.role != Role::Step {
+                kept.insert(node.uid.clone(), Node { inputs, ..node.clone() });
+            }
+        }
+        kept
     }
 
     /// The first reason why state written under `old` cannot be continued under this plan.
@@ -170,6 +184,9 @@ mod tests {
         let old = plan.stateful();
         plan.nodes.push(node(2, "in/map", Role::Step, &[0]));
         assert_eq!(plan.conflict(&old), None);
+        plan.nodes.push(node(3, "more", Role::Sink, &[2, 0]));
+        assert_eq!(plan.stateful()["more"].inputs, [0], "through the step");
+        plan.nodes.pop();
         plan.nodes[0].settings.push(("out of order".into(), "5s".into()));
         let conflict = plan.conflict(&old).unwrap();
         assert!(conflict.contains("out of order was not there and is now 5s"), "{conflict}");

@@ -110,8 +110,8 @@ impl Default for Reached {
 /// How far one output has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputReached {
-    /// Results below this event time are not in it: they were written by the version whose savepoint it began with. The least time of a
-    /// version that began otherwise.
+    /// Results below this event time are not in it, or not whole: they were written by the version whose savepoint it began with. The least time
+    /// of a version that began otherwise; the greatest where no result is ever known to be whole.
     #[serde(default = "least")]
     pub since: Timestamp,
     /// Every result below this event time has been written, if it is an output whose records keep to the watermark.
@@ -123,6 +123,14 @@ pub struct OutputReached {
 impl Default for OutputReached {
     fn default() -> Self {
         OutputReached { since: Timestamp::MIN, complete: Timestamp::MIN, beyond: Timestamp::MIN }
+    }
+}
+
+impl OutputReached {
+    /// Whether no result of it is ever known to be whole: something above it began with nothing, and what it lacks has no end.
+    #[must_use]
+    pub fn is_never_whole(&self) -> bool {
+        self.since == Timestamp::MAX
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::graph::Graph;
 use crate::run::Throttle;
+use crate::run::savepoint::begin::Begins;
 use crate::run::start::drawn;
 use crate::source::From;
 use crate::{Draw, Env, Exit, Fault, Status, clock};
@@ -34,15 +35,18 @@ pub(super) fn parse_throttle(text: &str) -> Result<Throttle, String> {
     number.checked_mul(unit).filter(|bytes| *bytes > 0).map(Throttle::Bytes).ok_or_else(refused)
 }
 
-/// Refuses a first start from the earliest record where retention has taken the beginning.
-pub(super) fn whole(draw: &Draw, env: &Env, from: &From) -> Result<(), Fault> {
+/// Refuses a first start from the earliest record where retention has taken the beginning: of whatever a savepoint has no position for.
+pub(super) fn whole(draw: &Draw, env: &Env, from: &From, begins: Option<&Begins>) -> Result<(), Fault> {
     if *from != From::Earliest || crate::peek(draw, env)?.is_some() {
         return Ok(());
     }
     let graph = drawn(draw, env)?;
     let mut missing = Vec::new();
     for source in graph.sources.borrow().iter() {
-        for partition in (source.connect)(env, from)?.iter().filter(|partition| partition.start > 0) {
+        // Where it goes on is looked at when it does.
+        let goes_on = |partition: u32| begins.is_some_and(|begins| begins.position(&source.uid, partition).is_some());
+        let found = (source.connect)(env, from)?;
+        for partition in found.iter().filter(|found| found.start > 0 && !goes_on(found.partition)) {
             let (uid, number, start) = (&source.uid, partition.partition, partition.start);
             missing.push(format!("{uid} partition {number} begins at offset {start}"));
         }

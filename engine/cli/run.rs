@@ -23,12 +23,13 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let draw = (job.draw)(matches)?;
     let (plan, bounded) = drawn(&*draw, &env)?;
     let replayed = matches.try_contains_id(id::REPLAYED).is_ok();
-    if let Some(begins) = savepoints::fit(&run, &*draw)? {
-        terminal::say(&savepoints::table(&begins, &env));
+    let begins = savepoints::fit(&run, &*draw)?;
+    if let Some(begins) = &begins {
+        terminal::say(&savepoints::table(begins, &env));
         begins.fits(&env)?;
     }
-    if replayed && run.savepoint.is_none() && !options::flag(matches, id::FROM_OLDEST) {
-        replay::whole(&*draw, &env, &run.from)?;
+    if replayed && !options::flag(matches, id::FROM_OLDEST) {
+        replay::whole(&*draw, &env, &run.from, begins.as_ref())?;
     }
     let mut watch = replayed.then(|| replay::Watch::new(&*draw, &env)).transpose()?;
     let until_caught_up = options::flag(matches, id::UNTIL_CAUGHT_UP);

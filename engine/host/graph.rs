@@ -90,6 +90,8 @@ pub struct Graph<'s> {
     refusals: RefCell<Vec<String>>,
     /// What steps take the state of other shapes with, by uid.
     pub(crate) upgrades: RefCell<BTreeMap<String, Vec<Upgrade>>>,
+    /// How long the windows of steps are, by uid, in microseconds; not of those that have no such bound.
+    pub(crate) sizes: RefCell<BTreeMap<String, i64>>,
     pub(crate) on_bad: RefCell<OnBad>,
 }
 

@@ -193,6 +193,9 @@ impl<'s, K: Key, V: Data> KeyedLine<'s, K, V> {
         if !what.upgrades.is_empty() {
             graph.upgrades.borrow_mut().insert(uid.clone(), what.upgrades);
         }
+        if let Some(size) = what.size {
+            graph.sizes.borrow_mut().insert(uid.clone(), size);
+        }
         let own = Ask::default();
         let (out, side) = (Port::new(), Port::new());
         let lowered = keyed::Keyed { node, uid: uid.clone(), chain, ask: Rc::clone(&own) };

@@ -77,6 +77,9 @@ pub struct Stateful {
     pub time: bool,
     /// What it takes the state of other shapes with, when a version starts from a savepoint.
     pub upgrades: Vec<Upgrade>,
+    /// How long its windows of event time are, in microseconds, where a result is of the records of one window alone. None: a result may be
+    /// made of records however far before it.
+    pub size: Option<i64>,
 }
 
 impl<'s, T: Data> Line<'s, T> {

@@ -312,7 +312,15 @@ impl Entry {
                 }
             };
             // What began with a savepoint has no rows of before.
-            let since = taken.reached.outputs.get(&output.sink).map_or(Timestamp::MIN, |reached| reached.since);
+            let reached = taken.reached.outputs.get(&output.sink).copied().unwrap_or_default();
+            if reached.is_never_whole() {
+                return Err(refused(format!(
+                    "{} of version {to} of job {} is never known to be whole: a step above it began with nothing at the savepoint; `replay` a \
+                     version from the beginning, and promote that one",
+                    output.name, self.job
+                )));
+            }
+            let since = reached.since;
             if since > from && old.settled && left.state == State::Stopped {
                 return Err(refused(format!(
                     "version {to} of job {} began with a savepoint and has rows of {} from {since} on, and version {live}, which does not \

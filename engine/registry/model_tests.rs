@@ -346,6 +346,15 @@ fn the_line_takes_nothing_of_a_version_from_before_its_savepoint() {
     assert!(refused.to_string().contains("between the two the line would have a gap"), "{refused}");
     since(&mut entry, 2, 50);
     assert_eq!(from(&promote(&entry, 2, 1).unwrap().unwrap()), at(50), "it goes on where the other one stopped");
+    // What lacks something for ever.
+    let mut never = entry.clone();
+    let standing = &mut never.versions.get_mut(&2).unwrap().standing;
+    standing.reached.outputs.insert("out".to_owned(), OutputReached { since: Timestamp::MAX, ..Default::default() });
+    for state in [State::Running, State::Stopped, State::Finished] {
+        never.versions.get_mut(&1).unwrap().standing.state = state;
+        let refused = promote(&never, 2, 1).unwrap_err().to_string();
+        assert!(refused.contains("never known to be whole") && refused.contains("`replay` a version"), "{refused}");
+    }
     // One that has finished has everything.
     since(&mut entry, 2, 400);
     entry.versions.get_mut(&1).unwrap().standing.state = State::Finished;

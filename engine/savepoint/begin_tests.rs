@@ -48,11 +48,22 @@ fn saved() -> Description {
 }
 
 fn begun(saved: &Description, plan: &Plan, drop: &[&str], until_end: bool) -> Result<Manifest, String> {
-    let build = Build { plan, takes: &|_, _| false, tables: BTreeSet::new() };
+    begun_with(saved, plan, &[("sums", 60_000_000)], drop, until_end)
+}
+
+fn begun_with(
+    saved: &Description,
+    plan: &Plan,
+    sizes: &[(&str, i64)],
+    drop: &[&str],
+    until_end: bool,
+) -> Result<Manifest, String> {
+    let sizes = sizes.iter().map(|(uid, size)| ((*uid).to_owned(), *size)).collect();
+    let build = Build { plan, takes: &|_, _| false, sizes: &sizes, tables: BTreeSet::new() };
     let fit = Fit::of(&saved.steps, &build, &drop.iter().map(|uid| (*uid).to_owned()).collect()).unwrap();
     assert!(fit.fits, "{fit:?}");
     let mut manifest = Manifest::new(CheckpointId { run: RunId::new(9), epoch: 0 });
-    begin(saved, &fit, plan, &BTreeSet::from(["in".to_owned()]), until_end, &mut manifest)?;
+    begin(saved, &fit, plan, &sizes, &BTreeSet::from(["in".to_owned()]), until_end, &mut manifest)?;
     Ok(manifest)
 }
 
@@ -75,12 +86,55 @@ fn an_output_is_whole_from_behind_everything_that_was_written() {
 }
 
 #[test]
-fn what_begins_with_nothing_makes_outputs_whole_only_behind_all_that_was_read() {
+fn what_begins_with_nothing_makes_outputs_whole_only_behind_the_last_window_that_was_open() {
     let manifest = begun(&saved(), &plan(), &["sums"], false).unwrap();
     assert!(manifest.fired.is_empty(), "what stays behind has not fired here");
     let outputs = reached(&manifest).outputs;
-    assert_eq!(outputs["out"].since, at(76).max(at(75).plus_micros(1)));
+    // A record of 76 s less a microsecond was read: one window may begin with it, and its row is of its last microsecond.
+    let of_last_window = at(76).plus_micros(-1 + 60_000_000 - 1);
+    assert_eq!(outputs["out"].since, of_last_window.plus_micros(1));
     assert_eq!(outputs["copies"].since, at(76));
+    let day = begun_with(&saved(), &plan(), &[("sums", 86_400_000_000)], &["sums"], false).unwrap();
+    assert!(reached(&day).outputs["out"].since > at(86_400), "a window's size counts");
+}
+
+#[test]
+fn below_a_session_a_count_or_a_total_that_begins_with_nothing_no_row_is_known_to_be_whole() {
+    let outputs = reached(&begun_with(&saved(), &plan(), &[], &["sums"], false).unwrap()).outputs;
+    assert!(outputs["out"].is_never_whole() && !outputs["copies"].is_never_whole());
+    let kept = reached(&begun_with(&saved(), &plan(), &[], &[], false).unwrap()).outputs;
+    assert_eq!(kept["out"].since, at(65), "it begins with what it had");
+}
+
+#[test]
+fn what_goes_on_below_a_step_that_begins_with_nothing_lacks_what_that_one_lacks() {
+    let below = |mut plan: Plan| {
+        plan.nodes[2].inputs = vec![4];
+        plan.nodes.insert(2, node(4, "hours", Role::Stateful, &[1]));
+        plan.nodes.iter_mut().zip(0..).for_each(|(node, id)| node.id = id);
+        plan.nodes[3].inputs = vec![2];
+        plan
+    };
+    let plan = below(plan());
+    let mut saved = saved();
+    saved.steps = plan.stateful();
+    let sizes = [("sums", 60_000_000), ("hours", 3_600_000_000)];
+    let whole = |sizes: &[(&str, i64)], drop: &[&str]| {
+        reached(&begun_with(&saved, &plan, sizes, drop, false).unwrap()).outputs["out"].since
+    };
+    assert_eq!(whole(&sizes, &["sums"]), at(76 + 60 + 3_600).plus_micros(-2), "both");
+    assert_eq!(whole(&sizes, &["hours"]), at(76 + 3_600).plus_micros(-1));
+    assert_eq!(whole(&sizes[..1], &["sums"]), Timestamp::MAX, "such as a total of minutes");
+    assert_eq!(whole(&sizes, &[]), at(65));
+}
+
+#[test]
+fn a_new_sink_is_whole_only_behind_all_that_was_read() {
+    let mut plan = plan();
+    plan.nodes.push(node(4, "more", Role::Sink, &[0]));
+    let mut saved = saved();
+    saved.reached.outputs.clear();
+    assert_eq!(reached(&begun(&saved, &plan, &[], false).unwrap()).outputs["more"].since, at(75).plus_micros(1));
 }
 
 #[test]

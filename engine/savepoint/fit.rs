@@ -76,6 +76,8 @@ pub(crate) struct Build<'a> {
     pub(crate) plan: &'a Plan,
     /// Whether a step has a function for state of this shape.
     pub(crate) takes: &'a dyn Fn(&str, &Shape) -> bool,
+    /// How long the windows of steps are, by uid; not of those without such a bound.
+    pub(crate) sizes: &'a BTreeMap<String, i64>,
     /// Sinks that keep the newest value of each key only.
     pub(crate) tables: BTreeSet<String>,
 }
@@ -102,13 +104,30 @@ impl Fit {
                 _ => {}
             }
         }
+        let (read, reads) = (inputs(was), inputs(&is));
+        let below_new = below_new(was, &is, &reads);
         let uids: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         let mut steps: Vec<Row> = uids
             .into_iter()
             .filter_map(|uid| {
                 let (was, is) = (was.get(uid), is.get(uid));
                 let kind = is.or(was)?.kind.clone();
-                let (verdict, mut why) = judge(was, is, &|shape| (build.takes)(uid, shape), drop.contains(uid));
+                let sized = build.sizes.contains_key(uid);
+                let (mut verdict, mut why) =
+                    judge(was, is, &|shape| (build.takes)(uid, shape), drop.contains(uid), sized);
+                if matches!(verdict, Verdict::Kept | Verdict::Upgraded)
+                    && let Some(other) = match below_new.get(&**uid) {
+                        Some(source) => Some(format!(
+                            "is below the source {source}, which is new and may read again what has been counted"
+                        )),
+                        None => elsewhere(uid, &read, &reads, drop),
+                    }
+                {
+                    (verdict, why) = match is?.role {
+                        Role::Sink => (Verdict::New, format!("{other}: what it gets from here on is another thing")),
+                        _ => (Verdict::NeedsReplay, other),
+                    };
+                }
                 if build.tables.contains(uid) {
                     why = "a table: only keys that change from here on are written to it".to_owned();
                 }
@@ -142,11 +161,17 @@ impl Fit {
     }
 }
 
-fn judge(was: Option<&Node>, is: Option<&Node>, takes: &dyn Fn(&Shape) -> bool, drop: bool) -> (Verdict, String) {
+fn judge(
+    was: Option<&Node>,
+    is: Option<&Node>,
+    takes: &dyn Fn(&Shape) -> bool,
+    drop: bool,
+    sized: bool,
+) -> (Verdict, String) {
     let say = |verdict, why: &str| (verdict, why.to_owned());
     match (was, is) {
         (_, Some(is)) if drop => match is.role {
-            Role::Stateful => say(Verdict::Dropped, cold(is)),
+            Role::Stateful => say(Verdict::Dropped, cold(sized)),
             _ => say(Verdict::Dropped, ""),
         },
         (Some(was), None) => match (was.role, drop) {
@@ -163,7 +188,7 @@ fn judge(was: Option<&Node>, is: Option<&Node>, takes: &dyn Fn(&Shape) -> bool, 
                 "read from where --from says; what lies before the savepoint's watermark is late for windows that have fired",
             ),
             Role::Sink => say(Verdict::New, "gets what is computed from here on"),
-            _ => say(Verdict::New, cold(is)),
+            _ => say(Verdict::New, cold(sized)),
         },
         (Some(was), Some(is)) => both(was, is, takes),
         (None, None) => say(Verdict::New, ""),
@@ -171,12 +196,57 @@ fn judge(was: Option<&Node>, is: Option<&Node>, takes: &dyn Fn(&Shape) -> bool, 
 }
 
 /// What it means that a step begins with nothing.
-fn cold(is: &Node) -> &'static str {
-    if is.kind == "window" {
+fn cold(sized: bool) -> &'static str {
+    if sized {
         "begins with nothing: what was read before the savepoint is missing from the windows that were open then; replay if they count"
     } else {
-        "begins with nothing, and never learns what was read before the savepoint; replay if that counts"
+        "begins with nothing, and never learns what was read before the savepoint: outputs below it can be neither compared nor promoted; \
+         replay if they count"
     }
+}
+
+/// By step, which of the others it reads from, through steps without state. None where a release wrote it that did not record that.
+type Inputs<'a> = BTreeMap<&'a str, Option<BTreeSet<&'a str>>>;
+
+fn inputs(steps: &BTreeMap<String, Node>) -> Inputs<'_> {
+    let named: BTreeMap<u32, &str> = steps.values().map(|node| (node.id, &*node.uid)).collect();
+    let of = |node: &Node| node.inputs.iter().map(|id| named.get(id).copied()).collect();
+    steps.iter().map(|(uid, node)| (&**uid, of(node))).collect()
+}
+
+/// Why a step does not get what it got before, if it does not. Inputs that were dropped on request may be missing.
+fn elsewhere(uid: &str, was: &Inputs<'_>, is: &Inputs<'_>, drop: &BTreeSet<String>) -> Option<String> {
+    let (Some(Some(was)), Some(Some(is))) = (was.get(uid), is.get(uid)) else {
+        return Some(
+            "what it read from was not recorded by the release that wrote the checkpoint; run that version once with this one, and save again"
+                .to_owned(),
+        );
+    };
+    let asked = was.difference(is).all(|gone| drop.contains(*gone));
+    if is.is_subset(was) && asked {
+        return None;
+    }
+    let list = |uids: &BTreeSet<&str>| uids.iter().copied().collect::<Vec<_>>().join(", ");
+    Some(format!("read from {} and now reads from {}", list(was), list(is)))
+}
+
+/// What is below sources that are new, with the source: what goes on there would count again what the source may read again.
+fn below_new<'a>(
+    was: &BTreeMap<String, Node>,
+    is: &'a BTreeMap<String, Node>,
+    reads: &Inputs<'a>,
+) -> BTreeMap<&'a str, &'a str> {
+    let new = is.values().filter(|node| node.role == Role::Source && !was.contains_key(&node.uid));
+    let mut ahead: Vec<(&str, &str)> = new.map(|node| (&*node.uid, &*node.uid)).collect();
+    let mut below = BTreeMap::new();
+    while let Some((from, source)) = ahead.pop() {
+        for (uid, _) in reads.iter().filter(|(_, inputs)| inputs.as_ref().is_some_and(|inputs| inputs.contains(from))) {
+            if below.insert(*uid, source).is_none() {
+                ahead.push((uid, source));
+            }
+        }
+    }
+    below
 }
 
 fn both(was: &Node, is: &Node, takes: &dyn Fn(&Shape) -> bool) -> (Verdict, String) {

@@ -27,7 +27,8 @@ fn plan() -> Plan {
 /// Against the plan as it was, with a function for this shape, and these steps dropped.
 fn fit(now: &Plan, takes: &str, drop: &[&str]) -> Result<Fit, String> {
     let taken = |_: &str, shape: &Shape| shape.to_string() == takes;
-    let build = Build { plan: now, takes: &taken, tables: BTreeSet::new() };
+    let sizes = BTreeMap::from([("in/window".to_owned(), 60_000_000)]);
+    let build = Build { plan: now, takes: &taken, sizes: &sizes, tables: BTreeSet::new() };
     Fit::of(&plan().stateful(), &build, &drop.iter().map(|uid| (*uid).to_owned()).collect())
 }
 
@@ -108,7 +109,66 @@ fn what_cannot_be_dropped_is_said() {
 #[test]
 fn a_table_says_that_it_is_not_whole() {
     let taken = |_: &str, _: &Shape| false;
-    let build = Build { plan: &plan(), takes: &taken, tables: BTreeSet::from(["out".to_owned()]) };
+    let sizes = BTreeMap::new();
+    let build = Build { plan: &plan(), takes: &taken, sizes: &sizes, tables: BTreeSet::from(["out".to_owned()]) };
     let fit = Fit::of(&plan().stateful(), &build, &BTreeSet::new()).unwrap();
     assert!(fit.fits && fit.steps[2].why.contains("only keys that change from here on"), "{fit:?}");
+}
+
+#[test]
+fn what_goes_on_below_a_new_source_needs_a_replay_and_so_does_what_reads_from_something_else() {
+    // The topic as it was, under another name: read from its beginning, everything would be counted twice.
+    let renamed = with(0, |node| node.uid = "again".into());
+    assert_eq!(verdict(&renamed, "", &["in"], "in/window"), (Verdict::NeedsReplay, false));
+    let refused = fit(&renamed, "", &["in"]).unwrap().refusal().unwrap();
+    assert!(refused.contains("below the source again, which is new"), "{refused}");
+    assert_eq!(verdict(&renamed, "", &["in", "in/window"], "in/window"), (Verdict::Dropped, true));
+    let shaped = with(0, |node| node.uid = "again".into());
+    let shaped =
+        Plan { nodes: [&shaped.nodes[..1], &with(1, |n| n.shapes[1] = shape("partial", "i64")).nodes[1..]].concat() };
+    assert_eq!(verdict(&shaped, "u64", &["in"], "in/window"), (Verdict::NeedsReplay, false), "an upgrade too");
+    // With a step without state between, and one with state that begins with nothing.
+    for (kind, role) in [("map", Role::Step), ("window", Role::Stateful)] {
+        let mut between = plan();
+        between.nodes[0].uid = "again".into();
+        between.nodes.insert(1, Node { kind: kind.into(), ..node(1, "between", role) });
+        between.nodes[2] = Node { id: 2, inputs: vec![1], ..between.nodes[2].clone() };
+        between.nodes[3] = Node { id: 3, inputs: vec![2], ..between.nodes[3].clone() };
+        assert_eq!(verdict(&between, "", &["in"], "in/window"), (Verdict::NeedsReplay, false), "{kind}");
+        between.nodes[0].uid = "in".into();
+        let stateless = role == Role::Step;
+        let want = if stateless { Verdict::Kept } else { Verdict::NeedsReplay };
+        assert_eq!(verdict(&between, "", &[], "in/window"), (want, stateless), "{kind}");
+    }
+    // A second source, and a sink that another step writes to.
+    let mut both = plan();
+    both.nodes.insert(1, Node { inputs: vec![], ..node(1, "second", Role::Source) });
+    both.nodes[2] = Node { id: 2, inputs: vec![0], ..both.nodes[2].clone() };
+    both.nodes[3] = Node { id: 3, inputs: vec![2], ..both.nodes[3].clone() };
+    assert!(fit(&both, "", &[]).unwrap().fits, "it is above nothing that goes on");
+    both.nodes[2].inputs.push(1);
+    let fits = fit(&both, "", &[]).unwrap();
+    assert!(!fits.fits && fits.refusal().unwrap().contains("below the source second"), "{fits:?}");
+    let other = with(2, |node| node.inputs = vec![0]);
+    assert_eq!(verdict(&other, "", &[], "out"), (Verdict::New, true), "what it has so far is of another step");
+}
+
+#[test]
+fn inputs_may_go_when_that_was_asked_for_and_unknown_ones_are_refused() {
+    let mut was = plan();
+    was.nodes.push(node(3, "second", Role::Source));
+    was.nodes[3].inputs.clear();
+    was.nodes[1].inputs.push(3);
+    let judged = |was: &Plan, drop: &[&str]| {
+        let (sizes, now) = (BTreeMap::new(), plan());
+        let build = Build { plan: &now, takes: &|_, _| false, sizes: &sizes, tables: BTreeSet::new() };
+        let drop = drop.iter().map(|uid| (*uid).to_owned()).collect();
+        let steps = was.nodes.iter().map(|node| (node.uid.clone(), node.clone())).collect();
+        Fit::of(&steps, &build, &drop).unwrap()
+    };
+    assert_eq!(judged(&was, &["second"]).verdict("in/window"), Some(Verdict::Kept));
+    assert_eq!(judged(&was, &[]).verdict("in/window"), Some(Verdict::NeedsReplay));
+    was.nodes[1].inputs = vec![7];
+    let unknown = judged(&was, &["second"]);
+    assert!(unknown.refusal().unwrap().contains("was not recorded by the release"), "{unknown:?}");
 }

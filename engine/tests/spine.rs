@@ -198,6 +198,7 @@ fn counting(source: Partitions, out: Lines, late: Lines, bound: u64) -> Arc<Draw
             notes: vec![],
             positions: false,
             upgrades: Vec::new(),
+            size: Some(60_000_000),
             time: true,
         };
         let operator = || Minutes { open: Panes::new(0), fired: Fired::new() };

@@ -142,6 +142,7 @@ fn changes<'s, K: Key, T: Data, A: Aggregate<T>>(
             positions: aggregate.needs_position(),
             time: false,
             upgrades: taken::<InTotal, T, A>(graph, &aggregate),
+            size: None,
         };
         let (changes, _) = line.operate(what, move || Total::new(aggregate));
         changes.untimed()

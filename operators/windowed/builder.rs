@@ -123,6 +123,7 @@ impl<'s, K: Key, T: Data, W: Window, L: OnLate> Windowed<'s, K, T, W, L> {
             positions: aggregate.needs_position(),
             time: true,
             upgrades: Vec::new(),
+            size: None,
         };
         let rules = Rules { lateness, split: L::SPLIT, order };
         let (results, late) = windows.draw(Drawing { line, what, rules }, aggregate);
@@ -171,7 +172,8 @@ impl<W: Assign> Window for W {
             Some(_) => drawing.upgrades::<Bare, A>(&aggregate),
             None => drawing.upgrades::<InEnds, A>(&aggregate),
         };
-        let Drawing { line, what, rules } = drawing;
+        let Drawing { line, mut what, rules } = drawing;
+        what.size = layout.map(|layout| layout.size());
         match layout {
             Some(layout) if layout.overlap() => line.operate(what, move || Overlapping::new(layout, rules, aggregate)),
             Some(layout) => line.operate(what, move || Disjoint::new(layout, rules, aggregate)),

@@ -129,6 +129,18 @@ fn stretches(
             notes.push(format!("{name}: only version {} writes it", first.number));
             continue;
         };
+        if let Some(side) =
+            [first.reached(output), second.reached(other)].iter().position(OutputReached::is_never_whole)
+        {
+            let number = sides[side].number;
+            return Err(Fault::new(
+                Exit::Refused,
+                format!(
+                    "{name}: it is never known to be whole in version {number}, where a step above it began with nothing at the savepoint; `replay` \
+                     a version from the beginning to compare it, and take --only for the other outputs"
+                ),
+            ));
+        }
         let (left, right) = (first.reached(output).complete, second.reached(other).complete);
         let until = left.min(right);
         let at = [output.at.clone(), other.at.clone()];

@@ -7,6 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use millpond_state::Timestamp;
 
 use super::{Job, standing};
 use crate::cli::options::{flag, id};
@@ -96,7 +97,10 @@ fn lost(entry: &Entry, number: u32) -> Vec<String> {
         let since =
             others.filter_map(|(other, version)| Some(version.reached(entry.output(*other, &output.name)?).since));
         let least = since.min().filter(|since| *since > known.reached(output).since)?;
-        Some(format!("rows of {} before {least}", output.name))
+        Some(match least {
+            Timestamp::MAX => format!("{} whole", output.name),
+            least => format!("rows of {} before {least}", output.name),
+        })
     });
     outputs.collect()
 }

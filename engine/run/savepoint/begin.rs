@@ -49,7 +49,8 @@ impl Begins {
         let takes = |uid: &str, shape: &millpond_state::Shape| find(upgrades.get(uid), shape).is_some();
         let sinks = graph.sinks.borrow();
         let tables = sinks.iter().filter(|sink| sink.outlet.upsert).map(|sink| sink.uid.clone()).collect();
-        let build = Build { plan, takes: &takes, tables };
+        let sizes = graph.sizes.borrow();
+        let build = Build { plan, takes: &takes, sizes: &sizes, tables };
         let drop: BTreeSet<String> = from.drop.iter().cloned().collect();
         let fit = Fit::of(&saved.steps, &build, &drop).map_err(|text| Fault::new(Exit::Usage, text))?;
         Ok(Begins { folder, fit })
@@ -82,7 +83,8 @@ impl Begins {
     pub(crate) fn fill(&self, run: &Run, graph: &Graph<'_>, plan: &Plan, manifest: &mut Manifest) -> Result<(), Fault> {
         let sources = graph.sources.borrow();
         let endless = sources.iter().filter(|source| !source.bounded).map(|source| source.uid.clone()).collect();
-        begin(&self.folder.description, &self.fit, plan, &endless, run.until_end, manifest).map_err(|why| {
+        let sizes = graph.sizes.borrow();
+        begin(&self.folder.description, &self.fit, plan, &sizes, &endless, run.until_end, manifest).map_err(|why| {
             Fault::new(Exit::Refused, format!("{} cannot start from the savepoint: {why}", run.env.identity()))
         })
     }
