@@ -149,7 +149,7 @@ impl<'a> Asking<'a> {
     fn refuse(&self, life: &Life, found: &Found) -> Result<(), Fault> {
         let job = self.desk.env.identity();
         let next = self.desk.env.version.saturating_add(1);
-        let way = format!("a new version (`--job-version {next}`) reads the records themselves");
+        let way = format!("a new version (`replay {next}`, without a savepoint) reads the records themselves");
         if life.finished || life.ends {
             let is = if life.finished { "has finished" } else { "ends where its input ended (--until-end)" };
             return Err(Fault::new(Exit::Refused, format!("{job} {is} and takes no records again; {way}")));
