@@ -95,6 +95,19 @@ fn epochs(manifest: &Manifest, name: &str) -> Vec<(u64, u64)> {
     text.split(' ').filter_map(pair).collect()
 }
 
+/// Where in a manifest the first epoch of the job's life stands.
+const LIFE: &str = "life";
+
+/// Notes in the first manifest of a life of the job that it is: letters of epochs before it are of records that this life reads itself.
+pub(crate) fn begin_life(manifest: &mut Manifest) {
+    manifest.extra.insert(LIFE.to_owned(), manifest.id.epoch.to_string());
+}
+
+/// The first epoch of a job's life; 0 where an earlier release began it.
+pub(crate) fn first_epoch(manifest: &Manifest) -> u64 {
+    manifest.extra.get(LIFE).and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
+}
+
 /// Notes in a manifest which requests its epoch took: `epoch:next`, a pair for each epoch that took some.
 pub(crate) fn note(manifest: &mut Manifest) {
     let positions = manifest.sources.iter().filter(|(name, _)| super::is_requests(name));

@@ -13,8 +13,8 @@ mod marks;
 mod request;
 
 pub use letter::{Letter, LetterId};
-pub(crate) use marks::note;
 pub use marks::{Mark, Marks, Reach};
+pub(crate) use marks::{begin_life, first_epoch, note};
 pub use request::{Opened, REQUEST, Request};
 
 /// How the positions of a source's requests are called: the source's name with this ending.

@@ -69,7 +69,7 @@ impl<'a> Asking<'a> {
         desk.whole(&life)?;
         let mut requests = Requests::default();
         desk.read_on(&mut requests, &self.by, false)?;
-        desk.letters(&mut |letter| {
+        desk.letters(&life, &mut |letter| {
             requests.marks.letter(&letter);
             Ok(())
         })?;
@@ -101,7 +101,7 @@ impl<'a> Asking<'a> {
                 format!("nothing was asked of {what}: nobody said yes; --yes says it beforehand"),
             ));
         }
-        self.ask_all(&mut requests)?;
+        self.ask_all(&life, &mut requests)?;
         let asked = figures::count(requests.mine);
         let others = found.chosen.saturating_sub(requests.mine);
         if others > 0 {
@@ -126,7 +126,7 @@ impl<'a> Asking<'a> {
 
     fn look(&self, marks: &Marks, life: &Life) -> Result<Found, Fault> {
         let mut found = Found { known: vec![false; self.choice.named.len()], ..Found::default() };
-        self.desk.letters(&mut |letter| {
+        self.desk.letters(life, &mut |letter| {
             self.choice.names(&letter).for_each(|name| found.known[name] = true);
             let mark = marks.of(letter.id, &life.reach);
             if !self.choice.takes(&letter, mark, self.desk.topic_of(&letter.dead.source)) {
@@ -195,9 +195,9 @@ impl<'a> Asking<'a> {
         })
     }
 
-    fn ask_all(&self, requests: &mut Requests) -> Result<(), Fault> {
+    fn ask_all(&self, life: &Life, requests: &mut Requests) -> Result<(), Fault> {
         let (mut piece, mut bytes) = (Vec::new(), 0);
-        self.desk.letters(&mut |letter| {
+        self.desk.letters(life, &mut |letter| {
             // How it stands was looked at before; what stands otherwise by now is found under the fence.
             let mark = requests.marks.of(letter.id, &Default::default());
             let taken = self.choice.takes(&letter, mark, self.desk.topic_of(&letter.dead.source));

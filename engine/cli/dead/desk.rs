@@ -9,7 +9,7 @@ use millpond_state::store::Manifest;
 
 use crate::cli::{JobMain, options};
 use crate::ledger::Ledger;
-use crate::redrive::{Letter, Marks, REQUEST, Reach, Request, is_requests};
+use crate::redrive::{Letter, Marks, REQUEST, Reach, Request, first_epoch, is_requests};
 use crate::registry;
 use crate::run::reached::reached;
 use crate::run::start::drawn;
@@ -42,6 +42,8 @@ pub(super) struct Life {
     /// Whether it has finished, or has an end that was settled: then it takes no more.
     pub(super) finished: bool,
     pub(super) ends: bool,
+    /// The epochs whose letters count: from the first of its life, so none from before `run --new`, up to the newest that is committed.
+    epochs: Option<(u64, u64)>,
     /// Up to where its watermark has come.
     pub(super) watermark: Timestamp,
     /// What to know of this.
@@ -57,9 +59,15 @@ impl Life {
             reach: Reach::of(manifest),
             finished: manifest.finished,
             ends,
+            epochs: Some((first_epoch(manifest), manifest.id.epoch)),
             watermark: reached(manifest).watermark,
             note: None,
         }
+    }
+
+    /// Whether a letter is one of this life of the job, and was committed when that was looked at.
+    fn has(&self, letter: &Letter) -> bool {
+        self.epochs.is_none_or(|(first, newest)| (first..=newest).contains(&letter.epoch))
     }
 }
 
@@ -142,8 +150,8 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Gives `each` letter of this job@version, partition by partition.
-    pub(super) fn letters(&self, each: &mut dyn FnMut(Letter) -> Result<(), Fault>) -> Result<(), Fault> {
+    /// Gives `each` letter of this life of the job@version, partition by partition: of one `life` the same ones, whatever is written meanwhile.
+    pub(super) fn letters(&self, life: &Life, each: &mut dyn FnMut(Letter) -> Result<(), Fault>) -> Result<(), Fault> {
         let (kept, owner) = (self.ledger.kept(&self.letters)?.unwrap_or_default(), self.env.identity());
         for (partition, kept) in (0..).zip(&kept) {
             let mut reader = self.ledger.read(&self.letters, partition, kept.start)?;
@@ -152,6 +160,7 @@ impl<'a> Desk<'a> {
                 && reader.read_whole(&mut |record, headers| {
                     if taken.is_ok()
                         && let Some(letter) = Letter::read(partition, record, headers, &owner)
+                        && life.has(&letter)
                     {
                         taken = each(letter);
                     }
@@ -238,6 +247,7 @@ impl<'a> Desk<'a> {
             reach,
             finished: standing.state == registry::State::Finished,
             ends: false,
+            epochs: None,
             watermark: standing.reached.watermark,
             note: Some(format!("its state is not here ({}); this is by what it said at {at}", version.home)),
         })
@@ -248,7 +258,11 @@ impl<'a> Desk<'a> {
 mod tests {
     use std::cell::Cell;
 
+    use millpond_state::store::{CheckpointId, RunId};
+
     use super::*;
+    use crate::DeadLetter;
+    use crate::redrive::{LetterId, begin_life};
 
     #[test]
     fn what_has_to_be_there_is_looked_for_again_and_not_for_ever() {
@@ -264,5 +278,19 @@ mod tests {
         assert_eq!(after(0), (Some(7), 1));
         assert_eq!(after(3), (Some(7), 4), "a broker that has just started knows it a little later");
         assert_eq!(after(LOOKS), (None, LOOKS));
+    }
+
+    #[test]
+    fn letters_count_from_the_first_epoch_of_a_life_to_the_newest_that_was_committed() {
+        let mut manifest = Manifest::new(CheckpointId { run: RunId::new(1), epoch: 7 });
+        begin_life(&mut manifest);
+        // What its life began with stays when epochs follow.
+        manifest.id.epoch = 9;
+        let life = Life::of(&manifest);
+        let letter =
+            |epoch| Letter { id: LetterId::default(), at: Timestamp::EPOCH, epoch, dead: DeadLetter::default() };
+        let has = [6, 7, 9, 10].map(|epoch| life.has(&letter(epoch)));
+        assert_eq!(has, [false, true, true, false], "before run --new; after what is committed");
+        assert!(Life::default().has(&letter(3)), "nothing is known of it");
     }
 }

@@ -42,12 +42,12 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let life = desk.life()?;
     let mut requests = Requests::default();
     desk.read_on(&mut requests, "", false)?;
-    desk.letters(&mut |letter| {
+    desk.letters(&life, &mut |letter| {
         requests.marks.letter(&letter);
         Ok(())
     })?;
     let mut listed = Listed::default();
-    desk.letters(&mut |letter| {
+    desk.letters(&life, &mut |letter| {
         let mark = requests.marks.of(letter.id, &life.reach);
         if choice.takes(&letter, mark, desk.topic_of(&letter.dead.source)) {
             let dead = &letter.dead;

@@ -19,7 +19,7 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let mut requests = Requests::default();
     desk.read_on(&mut requests, "", false)?;
     let mut found = Vec::new();
-    desk.letters(&mut |letter| {
+    desk.letters(&life, &mut |letter| {
         requests.marks.letter(&letter);
         if choice.names(&letter).next().is_some() {
             found.push(letter);
