@@ -52,7 +52,8 @@ for round in $(seq 1 "$rounds"); do
   $broker stop
   sleep 120
   living
-  "$bin/relay" status --state "$state" | tail -n 5
+  "$bin/relay" status --state "$state" >"$state/status.txt"
+  grep waiting "$state/status.txt" || die "the status does not say that the broker is away"
   $broker start >/dev/null
   write
   echo "round $round: the broker is killed, then paused for twenty seconds"
