@@ -1,6 +1,6 @@
 //! A state directory with hits in its log, and the binary of the job that is saved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -131,66 +131,74 @@ impl World {
         )
     }
 
-    /// What a version has committed to an output, by partition, in order.
-    pub(super) fn rows(&self, version: u32, output: &str) -> Vec<Vec<String>> {
+    /// What a version has committed to an output, each row with the epoch it was committed in.
+    fn rows(&self, version: u32, output: &str) -> Vec<(u64, String)> {
         let topic = if version == 1 { output.to_owned() } else { format!("{output}.v{version}") };
         let log = self.log();
         let Ok(found) = log.topic(&topic) else { return Vec::new() };
-        let partition = |partition| {
+        let mut rows = Vec::new();
+        for partition in 0..found.settings.partition_count() {
             let mut reader = log.reader(&topic, partition, Start::Earliest).unwrap();
-            let mut rows = Vec::new();
             while let Some(block) = reader.read_block(1 << 20).unwrap() {
-                let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
-                rows.extend(block.records().map(|record| text(record.value)));
+                let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                rows.extend(block.records().map(|record| {
+                    let (_, origin) = record.headers.clone().find(|(name, _)| *name == "millpond").unwrap();
+                    let origin = text(origin);
+                    let (_, epoch) = origin.rsplit_once(' ').unwrap();
+                    (epoch.parse().unwrap(), text(record.value.unwrap()))
+                }));
             }
-            rows
-        };
-        (0..found.settings.partition_count()).map(partition).collect()
+        }
+        rows
+    }
+
+    /// The rows of the version itself, and before them those that version 1 wrote until the savepoint.
+    fn both(&self, version: u32, until: u64, output: &str) -> (Vec<String>, Vec<String>) {
+        let before = self.rows(1, output).into_iter().filter(|(epoch, _)| *epoch <= until);
+        let mut before: Vec<_> = before.map(|(_, row)| row).collect();
+        before.sort();
+        (before, self.sorted(version, output))
+    }
+
+    /// The epoch whose state the version began with.
+    fn saved_epoch(&self, version: u32) -> u64 {
+        let status = json(&self.well(&format!("status --job-version {version} --json")));
+        let (_, epoch) = status["savepoint"].as_str().unwrap().rsplit_once('-').unwrap();
+        epoch.parse().unwrap()
     }
 
     pub(super) fn sorted(&self, version: u32, output: &str) -> Vec<String> {
-        let mut rows: Vec<_> = self.rows(version, output).into_iter().flatten().collect();
+        let mut rows: Vec<_> = self.rows(version, output).into_iter().map(|(_, row)| row).collect();
         rows.sort();
         rows
     }
 
-    /// The greatest count of each key.
-    pub(super) fn totals(&self, version: u32) -> BTreeMap<u64, u64> {
-        let mut totals = BTreeMap::new();
-        for row in self.sorted(version, "totals") {
-            let (key, count): (u64, u64) = serde_json::from_str(&row).unwrap();
-            totals.entry(key).and_modify(|most: &mut u64| *most = count.max(*most)).or_insert(count);
-        }
-        totals
-    }
-
     /// Version 1 before the savepoint and another version after it are what an undisturbed run writes, byte for byte, each row once.
     pub(super) fn check(&self, version: u32, outputs: &[&str]) {
-        let want = undisturbed();
+        let (want, epoch) = (undisturbed(), self.saved_epoch(version));
         for output in outputs {
-            let after: BTreeSet<String> = self.sorted(version, output).into_iter().collect();
-            let mut all: Vec<String> = after.iter().cloned().collect();
-            for partition in self.rows(1, output) {
-                // Version 1 may have gone on; what it wrote before is what the other one did not.
-                let before = partition.iter().take_while(|row| !after.contains(*row)).count();
-                assert!(
-                    partition[before..].iter().all(|row| after.contains(row)),
-                    "{output}: a row was not gone on from"
-                );
-                all.extend_from_slice(&partition[..before]);
-            }
+            let (before, after) = self.both(version, epoch, output);
+            let mut all = [&before[..], &after[..]].concat();
             all.sort();
-            assert!(all == want.rows[*output], "{output}: {} rows, {} wanted", all.len(), want.rows[*output].len());
+            let found =
+                format!("{output}: {} and {} rows, {} wanted", before.len(), after.len(), want.rows[*output].len());
+            assert!(all == want.rows[*output], "{found}");
             // It may have read everything by then, but for what windows that are open will say.
-            let some = !after.is_empty() || matches!(*output, "copies" | "late");
-            assert!(after.len() < all.len() && some, "{output}: {} of {}", after.len(), all.len());
+            assert!(!before.is_empty() && (!after.is_empty() || matches!(*output, "copies" | "late")), "{found}");
         }
-        let mut totals = self.totals(1);
-        for (key, count) in self.totals(version) {
-            totals.entry(key).and_modify(|most: &mut u64| *most = count.max(*most)).or_insert(count);
-        }
-        assert_eq!(totals, want.totals);
+        let (before, after) = self.both(version, epoch, "totals");
+        assert_eq!(totals(before.into_iter().chain(after)), want.totals);
     }
+}
+
+/// The greatest count of each key.
+fn totals(rows: impl IntoIterator<Item = String>) -> BTreeMap<u64, u64> {
+    let mut totals = BTreeMap::new();
+    for row in rows {
+        let (key, count): (u64, u64) = serde_json::from_str(&row).unwrap();
+        totals.entry(key).and_modify(|most: &mut u64| *most = count.max(*most)).or_insert(count);
+    }
+    totals
 }
 
 /// What version 1 writes when nothing happens to it.
@@ -205,7 +213,7 @@ pub(super) fn undisturbed() -> &'static Undisturbed {
         let world = World::new();
         world.well("run --until-end");
         let rows = ONCE.map(|output| (output, world.sorted(1, output)));
-        Undisturbed { rows: rows.into(), totals: world.totals(1) }
+        Undisturbed { rows: rows.into(), totals: totals(world.sorted(1, "totals")) }
     })
 }
 
