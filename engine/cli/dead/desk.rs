@@ -144,7 +144,7 @@ impl<'a> Desk<'a> {
                 "its source does not read a topic of the system that keeps the dead letters, so that nothing can be asked of it again",
             ),
             Some(_) if !letter.dead.whole => Some(
-                "a part of its record has gone on, or may have, and would be there twice; start a new version, which reads the record itself",
+                "a part of its record has gone on, or may have, and would be there twice; replay a new version from the beginning, which reads the record itself",
             ),
             Some(_) => None,
         }
