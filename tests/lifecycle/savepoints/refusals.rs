@@ -39,6 +39,11 @@ fn what_does_not_fit_is_shown_step_by_step_and_starts_nothing() {
     let said = world.call_drawn("changed", &format!("{} --drop minutes", World::from_saved(3, &world)));
     assert_eq!(said.code, Some(0), "{said:?}");
     world.check(3, &["slides", "visits", "copies"]);
+    // Of sessions that begin with nothing no row is ever known to be whole.
+    world.well(&format!("{} --drop calls", World::from_saved(4, &world)));
+    world.check(4, &["sums", "slides", "copies", "late"]);
+    world.refused("compare 1 4 --only visits", 4, "visits: it is never known to be whole in version 4");
+    world.refused("promote 4 --uncompared", 4, "visits of version 4 of job saved is never known to be whole");
 }
 
 #[test]
