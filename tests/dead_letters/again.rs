@@ -41,7 +41,7 @@ fn a_mended_build_takes_what_was_asked_while_nothing_ran_and_ends_as_if_it_had_b
     same(&world.written(), &right(READINGS));
     let refused = world.call("mended", "dead-letters redrive --all --yes");
     assert_eq!(refused.code, Some(4), "{refused:?}");
-    assert!(refused.err.contains("has finished") && refused.err.contains("--job-version 2"), "{refused:?}");
+    assert!(refused.err.contains("has finished") && refused.err.contains("`replay 2`"), "{refused:?}");
 }
 
 #[test]
