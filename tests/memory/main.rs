@@ -142,7 +142,9 @@ fn panes_at_one_watermark(state: &Path) {
         mib(fired),
         (began.elapsed() - read).as_secs_f64()
     );
-    assert!(fired < LINE, "{} MiB", mib(fired));
+    // The last records are applied, and the checkpoint that holds them is written, after the last one was read: on a busy machine that falls
+    // into the second part, as much again as may be in flight. All panes emitted at once would be 560 MiB.
+    assert!(fired < 2 * LINE, "{} MiB", mib(fired));
 }
 
 /// One partition could be read at once, the other takes ten seconds for its 5,000 seconds of event time. Every record makes a pane.
