@@ -1,11 +1,11 @@
 //! From records to keyed rows: the step that keys a batch, the rows on their way to their workers, and a line that knows its key.
 
+use std::rc::Rc;
+
 use millpond_state::{Data, Key, KeyGroup, Position};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::frontier::MutableAntichain;
-
-use std::rc::Rc;
 
 use super::chain::{Chain, Held, Then};
 use super::graph::{Ask, Graph, Lowering, Port};

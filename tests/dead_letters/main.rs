@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod job;
+#[path = "../kit/said.rs"]
+mod said;
 #[path = "../kit/seeded.rs"]
 mod seeded;
 mod world;

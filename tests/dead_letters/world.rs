@@ -9,20 +9,13 @@ use millpond::log::{Log, Record, Settings, Start};
 use serde_json::Value;
 
 use crate::job::{ARGS, BUILD, COPIES, HOURS, READINGS, reading};
+use crate::said::{Said, said};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
 }
 
 impl World {
@@ -63,12 +56,10 @@ impl World {
     }
 
     pub(crate) fn call(&self, build: &str, words: &str) -> Said {
-        let output = self.command(build, words).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = said(&self.command(build, words).output().unwrap());
         // What the test harness says of itself stands around it.
-        let out = text(&output.stdout);
-        let out = out.lines().filter(|line| !line.is_empty() && !line.starts_with("running 1 test"));
-        Said { code: output.status.code(), out: out.collect::<Vec<_>>().join("\n"), err: text(&output.stderr) }
+        let out = said.out.lines().filter(|line| !line.is_empty() && !line.starts_with("running 1 test"));
+        Said { out: out.collect::<Vec<_>>().join("\n"), ..said }
     }
 
     /// A call that must end well. What it printed.

@@ -8,6 +8,8 @@ mod full;
 mod job;
 #[path = "../kit/processes.rs"]
 mod processes;
+#[path = "../kit/said.rs"]
+mod said;
 mod world;
 
 mod flights;

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::full::{Mounted, limited};
 use crate::job::{CLICKS, MINUTE_MS, VIEWS, model};
-use crate::world::{World, append, said};
+use crate::said::said;
+use crate::world::{World, append};
 
 #[test]
 fn a_replay_that_has_caught_up_keeps_its_windows_open_and_goes_on_from_there() {
@@ -85,7 +86,7 @@ fn a_disk_that_is_full_during_compare_changes_nothing() {
     }
     let compared = || world.json("versions")["versions"]["2"]["compared"].clone();
     let fails = |output: std::process::Output, scratch: &std::path::Path| {
-        let told = said(output);
+        let told = said(&output);
         assert_eq!(told.code, Some(Exit::Retry.code().into()), "{told:?}");
         let scratch_named = told.err.contains(&scratch.display().to_string()) && told.err.contains("--scratch");
         assert!(scratch_named && told.err.contains("nothing was changed"), "{told:?}");

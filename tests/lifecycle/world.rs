@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -15,20 +15,13 @@ use serde_json::Value;
 
 use crate::job::{CLICKS, JOB, MINUTE_MS, VIEWS, Views, click, model};
 use crate::processes::example;
+use crate::said::{Said, said};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
 }
 
 impl World {
@@ -70,7 +63,7 @@ impl World {
     }
 
     pub(crate) fn call(&self, words: &str) -> Said {
-        said(self.command(words).output().unwrap())
+        said(&self.command(words).output().unwrap())
     }
 
     /// A call that must end well. What it printed.
@@ -115,11 +108,6 @@ impl World {
             standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag < 500)
         });
     }
-}
-
-pub(crate) fn said(output: Output) -> Said {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// A version that runs; killed when it is dropped.

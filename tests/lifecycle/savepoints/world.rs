@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use millpond::log::{Log, Record, Settings, Start};
 use serde_json::Value;
 
 use super::job::{ARGS, DRAWN, HITS, hit};
+use crate::said::{Said, said};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,14 +21,6 @@ pub(super) const ONCE: [&str; 5] = ["sums", "slides", "visits", "copies", "late"
 
 pub(super) struct World {
     dir: tempfile::TempDir,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) code: Option<i32>,
-    pub(super) out: String,
-    pub(super) err: String,
 }
 
 /// Killed when it is dropped.
@@ -78,7 +71,7 @@ impl World {
 
     /// The job drawn in another way.
     pub(super) fn call_drawn(&self, drawn: &str, words: &str) -> Said {
-        said(self.command(words).env(DRAWN, drawn).output().unwrap())
+        said(&self.command(words).env(DRAWN, drawn).output().unwrap())
     }
 
     pub(super) fn well(&self, words: &str) -> String {
@@ -221,11 +214,6 @@ pub(super) fn undisturbed() -> &'static Undisturbed {
 pub(super) fn json(out: &str) -> Value {
     let (Some(from), Some(to)) = (out.find('{'), out.rfind('}')) else { return Value::Null };
     serde_json::from_str(&out[from..=to]).unwrap()
-}
-
-fn said(output: Output) -> Said {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// The names in a folder.
