@@ -11,6 +11,7 @@ use std::sync::Arc;
 use millpond_state::{Data, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::redrive::Request;
 use crate::{Exit, Fault};
 
 /// What a start may use besides a connector's own settings.
@@ -175,9 +176,11 @@ pub trait Collect<T> {
     fn take(&mut self, arrival: Arrival, value: T);
     /// The source knows that nothing before `watermark` will follow in this partition.
     fn promise(&mut self, watermark: Timestamp);
-    /// The record that comes next, at `offset`, is asked for again: it lay at `first` (partition and offset) when it was read first.
-    fn again(&mut self, offset: u64, first: (u32, u64)) {
-        let _ = (offset, first);
+    /// The record that comes next, at `offset`, is asked for again by this request. False when it is not to be handed over, since it is
+    /// asked of another life of the job.
+    fn again(&mut self, offset: u64, request: &Request) -> bool {
+        let _ = (offset, request);
+        true
     }
     /// No record before the position `next` is left to read: what lies there holds none.
     fn passed(&mut self, next: u64) {

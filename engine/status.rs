@@ -49,6 +49,12 @@ pub struct Status {
     /// The savepoint it began with, if it began with one.
     #[serde(default)]
     pub savepoint: Option<String>,
+    /// What its [life](crate::redrive::Life) is called.
+    #[serde(default)]
+    pub life: String,
+    /// Whether this run ends where its input ended when that was settled: then it takes no dead letters that are asked for again after its start.
+    #[serde(default)]
+    pub until_end: bool,
     /// The newest real epoch.
     pub epoch: u64,
     /// When it became real, microseconds since 1970.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millpond_state::{Data, Timestamp, span_micros};
 
+use crate::redrive::Request;
 use crate::source::{
     Arrival, Assigned, Collect, Env, From, Original, Pace, Partition, Read, Reader, Source, SourcePlan, Waker,
 };
@@ -186,8 +187,8 @@ impl<T, C: Clocked<T>, O: Collect<T>> Collect<T> for Stamping<'_, C, O> {
     fn promise(&mut self, watermark: Timestamp) {
         self.into.promise(watermark);
     }
-    fn again(&mut self, offset: u64, first: (u32, u64)) {
-        self.into.again(offset, first);
+    fn again(&mut self, offset: u64, request: &Request) -> bool {
+        self.into.again(offset, request)
     }
     fn passed(&mut self, next: u64) {
         self.into.passed(next);

@@ -30,8 +30,11 @@ impl Asked<'_> {
             into.passed(arrival.offset + 1);
             return Ok(());
         };
+        if !into.again(arrival.offset, &request) {
+            into.passed(arrival.offset + 1);
+            return Ok(());
+        }
         arrival.stamp = request.stamp;
-        into.again(arrival.offset, (request.partition, request.offset));
         match unpack.unpack(Incoming { key, value, headers: headers.into_iter(), timestamp: request.stamp }) {
             Ok(value) => {
                 into.take(arrival, value);

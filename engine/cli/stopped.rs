@@ -9,6 +9,7 @@ use millpond_state::store::{Checkpoints, Manifest, StoreError, StoreErrorKind};
 
 use super::JobMain;
 use crate::host::graph::Graph;
+use crate::redrive::Life;
 use crate::run::reached::{reached, savepoint};
 use crate::source::From;
 use crate::{Env, Exit, Fault, PartitionStatus, Status};
@@ -134,6 +135,8 @@ fn describe(env: &Env, delivery: &str, committed: Timestamp, manifest: &Manifest
         run: manifest.id.run.to_string(),
         delivery: delivery.to_owned(),
         savepoint: savepoint(manifest).map(str::to_owned),
+        life: Life::of(manifest).name,
+        until_end: manifest.sources.values().any(|source| source.partitions.iter().any(|place| place.end.is_some())),
         epoch: manifest.id.epoch,
         last_commit: Some(committed.micros()),
         watermark: watermark.to_string(),

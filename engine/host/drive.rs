@@ -61,6 +61,8 @@ impl<S: Source> Reading<S> {
                 beyond: &mut 0,
                 again: None,
                 firsts: &mut self.firsts,
+                life: &self.others.life,
+                others: &mut Vec::new(),
             };
             // A reader that has to fetch again answers `Later`; when that takes too long the range has to do.
             let read = reader.read(within, 1, &mut taking).ok()?;

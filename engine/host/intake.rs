@@ -10,7 +10,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::activate::Activator;
 
-use super::asked::{Asked, first_of};
+use super::asked::{Asked, Others, first_of};
 use super::bad::{BadDesk, Found, Refusal};
 use super::chain::{Chain, Drive, Emit};
 use super::graph::{Ask, Lowering};
@@ -84,6 +84,7 @@ impl<'s, S: Source> Chain<'s, S::Item> for Intake<S> {
             redriven,
             asked,
             firsts: Vec::new(),
+            others: Others::new(&self.uid, lowering, &local),
             added: growth::counter(&local.shared.metrics, &self.uid),
             growing: Growing::new(&self.uid, lowering),
             woken,
@@ -119,6 +120,7 @@ pub(super) struct Reading<S: Source> {
     pub(super) asked: Asked<S>,
     /// Where records of the batch that are asked for again lay first, by their offsets among the requests.
     pub(super) firsts: Vec<(u64, (u32, u64))>,
+    pub(super) others: Others,
     pub(super) slots: Vec<Slot>,
     pub(super) growing: Growing,
     pub(super) finite: bool,
@@ -263,9 +265,12 @@ impl<S: Source> Reading<S> {
                 beyond: &mut beyond,
                 again: None,
                 firsts: &mut self.firsts,
+                life: &self.others.life,
+                others: &mut self.others.passed,
             };
             reader.read(within, most, &mut taking)?
         };
+        self.others.told(&self.uid);
         let again = slot.again();
         if again {
             slot.saved.newest = Timestamp::MIN;

@@ -3,6 +3,7 @@
 use millpond_state::store::PartitionState;
 use millpond_state::{Data, Position, Timestamp};
 
+use crate::redrive::Request;
 use crate::source::{Arrival, Collect, Pace};
 use crate::{Batch, Record};
 
@@ -20,6 +21,10 @@ pub(super) struct Taking<'a, T> {
     pub(super) again: Option<(u32, u64)>,
     /// Where those of this batch did that are asked for again, by their offsets.
     pub(super) firsts: &'a mut Vec<(u64, (u32, u64))>,
+    /// What this life of the job is called.
+    pub(super) life: &'a str,
+    /// Requests that were made of another one, by their offsets, each with its letter.
+    pub(super) others: &'a mut Vec<(u64, String)>,
 }
 
 impl<T: Data> Collect<T> for Taking<'_, T> {
@@ -48,9 +53,15 @@ impl<T: Data> Collect<T> for Taking<'_, T> {
         self.saved.watermark = self.saved.watermark.max(watermark.min(Timestamp::LAST));
     }
 
-    fn again(&mut self, offset: u64, first: (u32, u64)) {
+    fn again(&mut self, offset: u64, request: &Request) -> bool {
+        if !request.is_of(self.life) {
+            self.others.push((offset, request.letter.clone()));
+            return false;
+        }
+        let first = (request.partition, request.offset);
         self.again = Some(first);
         self.firsts.push((offset, first));
+        true
     }
 
     fn passed(&mut self, next: u64) {

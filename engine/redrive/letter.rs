@@ -70,6 +70,19 @@ impl FromStr for LetterId {
     }
 }
 
+/// Which try of which record something is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The source that read it.
+    pub source: String,
+    /// The partition the record lay in when it was read first.
+    pub partition: u32,
+    /// Its offset there.
+    pub offset: u64,
+    /// Which try it was, from 1.
+    pub attempt: u32,
+}
+
 /// A letter that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
@@ -77,7 +90,9 @@ pub struct Letter {
     pub id: LetterId,
     /// The timestamp that the record's writer gave it.
     pub at: Timestamp,
-    /// The epoch that wrote the letter.
+    /// The run that wrote the letter.
+    pub run: String,
+    /// The epoch it was written in.
     pub epoch: u64,
     /// The record, and what was wrong.
     pub dead: DeadLetter,
@@ -98,7 +113,8 @@ impl Letter {
         if mark.next() != Some(owner) {
             return None;
         }
-        let epoch = mark.nth(1).and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
+        let run = mark.next().unwrap_or_default().to_owned();
+        let epoch = mark.next().and_then(|epoch| epoch.parse().ok()).unwrap_or(0);
         headers.remove(0);
         // The record may have been a letter itself: its own are the last.
         let own = headers.iter().rposition(|(name, _)| name == LETTER[0])?;
@@ -123,13 +139,20 @@ impl Letter {
             first_error: first,
             letter: of,
         };
-        Some(Letter { id: LetterId { partition, offset: record.offset }, at: record.at, epoch, dead })
+        Some(Letter { id: LetterId { partition, offset: record.offset }, at: record.at, run, epoch, dead })
     }
 
     /// The error that the record met first.
     #[must_use]
     pub fn first_error(&self) -> &str {
         self.dead.first_error.as_deref().unwrap_or(&self.dead.error)
+    }
+
+    /// Which try of which record it is of.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let DeadLetter { source, partition, offset, attempt, .. } = &self.dead;
+        Origin { source: source.clone(), partition: *partition, offset: *offset, attempt: *attempt }
     }
 
     /// Where the record lay when it was read first: `source/partition/offset`.
@@ -161,7 +184,8 @@ mod tests {
             ("millpond-position", "a/b/2/17"),
         ];
         let letter = read(&own).unwrap();
-        assert_eq!((letter.id.to_string(), letter.epoch, letter.place()), ("1:9".into(), 7, "a/b/2/17".to_owned()));
+        assert_eq!((letter.id.to_string(), letter.place()), ("1:9".to_owned(), "a/b/2/17".to_owned()));
+        assert_eq!((letter.run.as_str(), letter.epoch), ("run", 7));
         assert_eq!((letter.dead.error.as_str(), letter.first_error()), ("not JSON", "not JSON"));
         let headers: Vec<_> = letter.dead.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(headers, ["trace", "millpond-error"]);

@@ -6,15 +6,22 @@
 //! how far it has come with everything else. So a request that is there is taken exactly once, and how a letter stands follows from the
 //! two topics and from that position: nothing else is written down.
 //!
-//! Everything here is pure. Modules: `letter`, `request`, and `marks`, which says how letters stand.
+//! A job@version that is begun again with `run --new` is another **life**: it has letters of its own, and takes no request made of another one's.
+//!
+//! Everything here is pure. Modules: `letter`, `request`, `life`, `reach` (how far requests were taken), and `marks`, which says how letters
+//! stand.
 
 mod letter;
+mod life;
 mod marks;
+mod reach;
 mod request;
 
-pub use letter::{Letter, LetterId};
-pub use marks::{Mark, Marks, Reach};
-pub(crate) use marks::{begin_life, first_epoch, note};
+pub use letter::{Letter, LetterId, Origin};
+pub use life::Life;
+pub(crate) use life::begin;
+pub use marks::{Mark, Marks};
+pub use reach::Reach;
 pub use request::{Opened, REQUEST, Request};
 
 /// How the positions of a source's requests are called: the source's name with this ending.
@@ -34,6 +41,12 @@ pub fn is_requests(name: &str) -> bool {
 
 /// Headers in their order.
 pub type Headers = Vec<(String, Vec<u8>)>;
+
+/// Notes in the manifest of an epoch which requests it took, and which run it is of.
+pub(crate) fn note(manifest: &mut millpond_state::store::Manifest) {
+    reach::note(manifest);
+    life::note(manifest);
+}
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -3,7 +3,7 @@
 use millpond_state::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Headers, Letter, LetterId};
+use super::{Headers, Letter, LetterId, Origin};
 
 /// The header that makes a record a request. It stands last, behind those the record came with; whoever wrote it stands first.
 pub const REQUEST: &str = "millpond-redrive";
@@ -32,12 +32,19 @@ pub struct Request {
     pub by: String,
     /// When that was.
     pub asked: Timestamp,
+    /// The [life](super::Life) of the job whose letter it is: no other one takes it. Not there where that was not known, as earlier
+    /// releases never said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<String>,
+    /// Whether the letter is of a part of its record, of which there may be several.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
 }
 
 impl Request {
-    /// A request for a letter.
+    /// A request for a letter of a life.
     #[must_use]
-    pub fn new(letter: &Letter, drop: bool, by: &str, asked: Timestamp) -> Self {
+    pub fn new(letter: &Letter, life: Option<&str>, drop: bool, by: &str, asked: Timestamp) -> Self {
         Request {
             letter: letter.id.to_string(),
             source: letter.dead.source.clone(),
@@ -49,7 +56,22 @@ impl Request {
             drop,
             by: by.to_owned(),
             asked,
+            life: life.map(str::to_owned),
+            part: !letter.dead.whole,
         }
+    }
+
+    /// Which try of which record its letter is of.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        let Request { source, partition, offset, attempt, .. } = self;
+        Origin { source: source.clone(), partition: *partition, offset: *offset, attempt: *attempt }
+    }
+
+    /// Whether it is asked of this life of the job.
+    #[must_use]
+    pub fn is_of(&self, life: &str) -> bool {
+        self.life.as_deref().is_none_or(|of| of == life)
     }
 
     /// The value of its header.
@@ -120,6 +142,8 @@ mod tests {
             drop: false,
             by: "a".into(),
             asked: Timestamp::from_secs(9),
+            life: Some("7 a".into()),
+            part: false,
         };
         let own = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
         let record = vec![own("millpond", b"other@1 r 1"), own(REQUEST, b"one of a job that reads requests")];
@@ -129,5 +153,20 @@ mod tests {
         assert_eq!(request.id(), LetterId { partition: 0, offset: 17 });
         assert_eq!(Opened::owned(record), None, "that is no request of ours");
         assert_eq!(Opened::owned(Vec::new()), None);
+    }
+
+    #[test]
+    fn a_request_of_an_earlier_release_says_of_no_life_that_it_is_asked_of_it_alone() {
+        // As that release wrote it.
+        let text = r#"{"letter":"0:17","source":"clicks","partition":2,"offset":5,"stamp":3000000,"attempt":1,"first_error":"not JSON","drop":false,"by":"a","asked":9000000}"#;
+        let request = Request::parse(Some((REQUEST, text.as_bytes()))).unwrap();
+        assert_eq!((&request.life, request.part, request.is_of("7 a")), (&None, false, true));
+        assert_eq!(
+            String::from_utf8(request.bytes()).unwrap(),
+            text,
+            "and so it is written where the life is not known"
+        );
+        let of = Request { life: Some("7 a".into()), ..request };
+        assert!(of.is_of("7 a") && !of.is_of("9 b"));
     }
 }

@@ -105,6 +105,12 @@ pub struct Standing {
     pub state: State,
     /// The run's id.
     pub run: String,
+    /// What its [life](crate::redrive::Life) is called; empty where that is not known.
+    #[serde(default)]
+    pub life: String,
+    /// Whether that run ends where its input ended, and takes no dead letters that are asked for again after its start.
+    #[serde(default)]
+    pub until_end: bool,
     /// The newest real epoch.
     pub epoch: u64,
     /// Records that wait to be read, if known.

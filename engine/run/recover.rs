@@ -95,7 +95,6 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
     manifest.job_version = run.env.version;
     manifest.plan = plan.hash();
     manifest.created = clock::wall();
-    crate::redrive::begin_life(&mut manifest);
     for (uid, node) in plan.stateful() {
         let node = serde_json::to_value(node).map_err(|error| {
             Fault::new(Exit::FixJob, format!("the plan of {uid:?} cannot be written")).because(error)
@@ -122,6 +121,7 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
         let policy = run.from.to_string();
         manifest.sources.insert(source.uid.clone(), SourceState { partitions: partitions.collect(), policy });
     }
+    crate::redrive::begin(&mut manifest);
     Ok(manifest)
 }
 

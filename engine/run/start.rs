@@ -94,6 +94,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         run: run_id.to_string(),
         delivery: run.delivery.name().to_owned(),
         workers: run.workers,
+        until_end: run.until_end,
         ..Status::default()
     };
     if let (Found::Goes(manifest), Some(from)) = (&found, &run.savepoint) {
@@ -121,14 +122,15 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
             (manifest, true)
         }
     };
-    let savepoint = savepoint(&manifest).map(str::to_owned);
+    let base =
+        Status { savepoint: savepoint(&manifest).map(str::to_owned), life: redrive::Life::of(&manifest).name, ..base };
     if manifest.finished {
         let ended = Ended { finished: true, before: true, epoch: manifest.id.epoch };
         {
             let mut committed = committed.lock().expect("no holder of this lock panics");
             (committed.epoch, committed.reached) = (ended.epoch, reached(&manifest));
         }
-        let status = Status { state: "finished".to_owned(), savepoint, ..base };
+        let status = Status { state: "finished".to_owned(), ..base };
         return Ok(Running {
             shared: None,
             events: None,
@@ -265,7 +267,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         thread: Some(thread),
         early: None,
         committed,
-        status: Status { savepoint, ..base },
+        status: base,
         metrics,
     })
 }

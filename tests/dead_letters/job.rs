@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use millpond::log::Log;
-use millpond::{Collected, Flow, Job, Json, Kept, Pane, Timestamp, Tumbling, Untimed};
+use millpond::{Collected, Delivery, Flow, Job, Json, Kept, Pane, Timestamp, Tumbling, Untimed};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 pub(crate) const ARGS: &str = "MILLPOND_TEST_ARGS";
 /// Which build it is: `broken` when it is not said.
 pub(crate) const BUILD: &str = "MILLPOND_TEST_BUILD";
+/// Behind the name of a build: with this delivery.
+pub(crate) const AT_LEAST_ONCE: &str = ", at least once";
 pub(crate) const READINGS: &str = "readings";
 pub(crate) const COPIES: &str = "copies";
 pub(crate) const HOURS: &str = "hours";
@@ -41,7 +43,7 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 }
 
 fn mended() -> bool {
-    std::env::var(BUILD).is_ok_and(|build| build == "mended" || build == "panics")
+    std::env::var(BUILD).is_ok_and(|build| build.starts_with("mended") || build == "panics")
 }
 
 /// The reading of a number, as it is written. Every twentieth number is text, and every fiftieth reading is of a sensor that the first build
@@ -108,6 +110,9 @@ pub(crate) fn draw(flow: &Flow<'_>) {
 fn be_the_job() {
     let Ok(args) = std::env::var(ARGS) else { return };
     let args = std::iter::once("readings").chain(args.split(' ')).map(Into::into);
-    let exit = Job::new("readings").about("Readings, copied and collected").main_with(args, draw);
+    let build = std::env::var(BUILD).unwrap_or_default();
+    let delivery = if build.ends_with(AT_LEAST_ONCE) { Delivery::AtLeastOnce } else { Delivery::ExactlyOnce };
+    let job = Job::new("readings").about("Readings, copied and collected").delivery(delivery);
+    let exit = job.main_with(args, draw);
     std::process::exit(exit.code().into());
 }

@@ -14,3 +14,4 @@ mod world;
 mod again;
 mod kills;
 mod refusals;
+mod twice;

@@ -96,7 +96,12 @@ impl World {
 
     /// Starts a build and leaves it running.
     pub(crate) fn start(&self, build: &str, more: &str) -> Running {
-        let mut command = self.command(build, format!("run --checkpoint-interval 20ms {more}").trim());
+        self.start_with(build, "20ms", more)
+    }
+
+    /// The same, with this between two commits.
+    pub(crate) fn start_with(&self, build: &str, interval: &str, more: &str) -> Running {
+        let mut command = self.command(build, format!("run --checkpoint-interval {interval} {more}").trim());
         Running { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() }
     }
 

@@ -10,13 +10,14 @@ use std::fmt::Write as _;
 use millpond_state::Timestamp;
 
 use super::choose::Choice;
-use super::desk::{Desk, Life, Requests};
+use super::desk::{Desk, Requests};
+use super::notes;
 use super::show::unknown;
+use super::stands::Stands;
 use crate::cli::options::{flag, id};
 use crate::cli::{figures, terminal};
-use crate::control::ask;
 use crate::ledger::{Added, Own};
-use crate::redrive::{Letter, LetterId, Marks, REQUEST, Request};
+use crate::redrive::{Letter, Marks, REQUEST, Request};
 use crate::{Exit, Fault, clock, failpoint};
 
 /// Letters are asked of in pieces of so many, and of so many bytes.
@@ -65,24 +66,19 @@ impl<'a> Asking<'a> {
     }
 
     fn run(&self) -> Result<Exit, Fault> {
-        let (desk, life) = (self.desk, self.desk.life()?);
-        desk.whole(&life)?;
-        let mut requests = Requests::default();
-        desk.read_on(&mut requests, &self.by, false)?;
-        desk.letters(&life, &mut |letter| {
-            requests.marks.letter(&letter);
-            Ok(())
-        })?;
-        let found = self.look(&requests.marks, &life)?;
+        let (desk, stands) = (self.desk, self.desk.stands()?);
+        desk.whole(&stands)?;
+        let mut requests = desk.known(&stands, &self.by)?;
+        let found = self.look(&requests.marks, &stands)?;
         let names = self.choice.named.iter().zip(&found.known).filter(|(_, known)| !**known);
         let names: Vec<_> = names.map(|(named, _)| named.to_string()).collect();
         if !names.is_empty() {
             return Err(unknown(desk, &names.join(", ")));
         }
         if !self.drop {
-            self.refuse(&life, &found)?;
+            self.refuse(&stands, &found)?;
         }
-        let mut words = self.words(&life, &found);
+        let mut words = self.words(&stands, &requests.marks, &found);
         if found.chosen == 0 {
             let what = format!("nothing to {}: no dead letter that is chosen is open", self.verb());
             terminal::print(&format!("{what}{words}\n"))?;
@@ -101,7 +97,7 @@ impl<'a> Asking<'a> {
                 format!("nothing was asked of {what}: nobody said yes; --yes says it beforehand"),
             ));
         }
-        self.ask_all(&life, &mut requests)?;
+        self.ask_all(&stands, &mut requests)?;
         let asked = figures::count(requests.mine);
         let others = found.chosen.saturating_sub(requests.mine);
         if others > 0 {
@@ -109,7 +105,11 @@ impl<'a> Asking<'a> {
         }
         let done = match self.drop {
             true => format!("dropped {asked} of {what}"),
-            false => format!("asked for {asked} of {what} again, in topic {}; {}", desk.env.redrive(), self.when()?),
+            false => format!(
+                "asked for {asked} of {what} again, in topic {}; {}",
+                desk.env.redrive(),
+                self.when(&stands, &requests)?
+            ),
         };
         terminal::print(&format!("{done}{words}\n"))?;
         Ok(Exit::Finished)
@@ -120,25 +120,26 @@ impl<'a> Asking<'a> {
     }
 
     /// Whether something can be asked of a letter, for all that is known of it.
-    fn may(&self, marks: &Marks, letter: LetterId) -> bool {
+    fn may(&self, marks: &Marks, letter: &Letter) -> bool {
         if self.drop { marks.may_drop(letter) } else { marks.may_redrive(letter, !self.choice.named.is_empty()) }
     }
 
-    fn look(&self, marks: &Marks, life: &Life) -> Result<Found, Fault> {
+    fn look(&self, marks: &Marks, stands: &Stands) -> Result<Found, Fault> {
         let mut found = Found { known: vec![false; self.choice.named.len()], ..Found::default() };
-        self.desk.letters(life, &mut |letter| {
-            self.choice.names(&letter).for_each(|name| found.known[name] = true);
-            let mark = marks.of(letter.id, &life.reach);
-            if !self.choice.takes(&letter, mark, self.desk.topic_of(&letter.dead.source)) {
+        self.desk.letters(stands, marks, &mut |letter| {
+            let again = marks.again(letter.id);
+            self.choice.names(&letter, again).for_each(|name| found.known[name] = true);
+            let mark = marks.of(&letter, &stands.reach);
+            if !self.choice.takes(&letter, again, mark, self.desk.topic_of(&letter.dead.source)) {
                 return Ok(());
             }
-            if !self.may(marks, letter.id) {
+            if !self.may(marks, &letter) {
                 *found.before.entry(mark.name()).or_default() += 1;
             } else if let Some(why) = self.desk.hindered(&letter).filter(|_| !self.drop) {
                 *found.hindered.entry(why).or_default() += 1;
             } else {
                 found.chosen += 1;
-                found.behind += u64::from(letter.at < life.watermark);
+                found.behind += u64::from(letter.at < stands.watermark);
             }
             Ok(())
         })?;
@@ -146,13 +147,23 @@ impl<'a> Asking<'a> {
     }
 
     /// What has to be so before anything is sent again.
-    fn refuse(&self, life: &Life, found: &Found) -> Result<(), Fault> {
+    fn refuse(&self, stands: &Stands, found: &Found) -> Result<(), Fault> {
         let job = self.desk.env.identity();
         let next = self.desk.env.version.saturating_add(1);
         let way = format!("a new version (`replay {next}`, without a savepoint) reads the records themselves");
-        if life.finished || life.ends {
-            let is = if life.finished { "has finished" } else { "ends where its input ended (--until-end)" };
-            return Err(Fault::new(Exit::Refused, format!("{job} {is} and takes no records again; {way}")));
+        if stands.finished || stands.until.is_some() {
+            let (is, more) = match (stands.finished, stands.runs) {
+                (true, _) => ("has finished", ""),
+                (false, true) => (
+                    "runs to where its input ended (--until-end)",
+                    "stop it before it is there and start it without --until-end, and it takes them; or else ",
+                ),
+                (false, false) => (
+                    "was to end where its input ended (--until-end)",
+                    "start it without --until-end, and it takes them; or else ",
+                ),
+            };
+            return Err(Fault::new(Exit::Refused, format!("{job} {is} and takes no records again; {more}{way}")));
         }
         match found.hindered.iter().next() {
             // Who names a letter is told; of many, those are left out.
@@ -164,7 +175,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    fn words(&self, life: &Life, found: &Found) -> String {
+    fn words(&self, stands: &Stands, marks: &Marks, found: &Found) -> String {
         let mut words = String::new();
         for (name, count) in &found.before {
             let _ = write!(words, "\n  {} more are {name} already", figures::count(*count));
@@ -172,37 +183,65 @@ impl<'a> Asking<'a> {
         for (why, count) in &found.hindered {
             let _ = write!(words, "\n  {} more cannot be sent again: {why}", figures::count(*count));
         }
-        if !self.drop && found.chosen > 0 && life.watermark != Timestamp::MIN {
+        if !self.drop && found.chosen > 0 && stands.watermark != Timestamp::MIN {
             let _ = write!(
                 words,
                 "\n  the watermark stands at {}, and {} of their records have earlier timestamps: where a window over a record is final, \
                  the record is late",
-                life.watermark,
+                stands.watermark,
                 figures::count(found.behind)
             );
         }
-        if let Some(note) = &life.note {
+        for note in notes(stands, marks) {
             let _ = write!(words, "\n  note: {note}");
         }
         words
     }
 
-    /// When the job takes them.
-    fn when(&self) -> Result<&'static str, Fault> {
-        Ok(match ask(&self.desk.env.home(), "status")? {
-            Some(_) => "it runs, and takes them within seconds",
-            None => "it does not run here, and takes them when it is started",
+    /// When the job takes them. It may have been started while they were asked for.
+    fn when(&self, before: &Stands, requests: &Requests) -> Result<&'static str, Fault> {
+        let now = self.desk.stands()?;
+        self.same(before, &now)?;
+        if !now.takes(requests.next) {
+            return Err(Fault::new(
+                Exit::Refused,
+                format!(
+                    "{} was started with --until-end while this was asked, and takes only what was asked before its start: stop it before \
+                     it has finished and start it without --until-end, and it takes the rest; `dead-letters list` says what is asked",
+                    self.desk.env.identity()
+                ),
+            ));
+        }
+        Ok(match now.runs {
+            true => "it runs, and takes them within seconds",
+            false => "it does not run here, and takes them when it is started",
         })
     }
 
-    fn ask_all(&self, life: &Life, requests: &mut Requests) -> Result<(), Fault> {
+    /// Whether it is still the same life of the job.
+    fn same(&self, before: &Stands, now: &Stands) -> Result<(), Fault> {
+        if before.life.known() == now.life.known() {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Exit::Retry,
+            format!(
+                "{} was begun again with --new while this was asked, and takes nothing that was asked before; ask again for what is a dead \
+                 letter now",
+                self.desk.env.identity()
+            ),
+        ))
+    }
+
+    fn ask_all(&self, stands: &Stands, requests: &mut Requests) -> Result<(), Fault> {
         let (mut piece, mut bytes) = (Vec::new(), 0);
-        self.desk.letters(life, &mut |letter| {
+        let marks = requests.marks.clone();
+        self.desk.letters(stands, &marks, &mut |letter| {
             // How it stands was looked at before; what stands otherwise by now is found under the fence.
-            let mark = requests.marks.of(letter.id, &Default::default());
-            let taken = self.choice.takes(&letter, mark, self.desk.topic_of(&letter.dead.source));
-            if !taken || !self.may(&requests.marks, letter.id) || (!self.drop && self.desk.hindered(&letter).is_some())
-            {
+            let mark = marks.of(&letter, &stands.reach);
+            let again = marks.again(letter.id);
+            let taken = self.choice.takes(&letter, again, mark, self.desk.topic_of(&letter.dead.source));
+            if !taken || !self.may(&marks, &letter) || (!self.drop && self.desk.hindered(&letter).is_some()) {
                 return Ok(());
             }
             bytes += letter.dead.value.as_ref().map_or(0, Vec::len) + letter.dead.error.len();
@@ -211,14 +250,14 @@ impl<'a> Asking<'a> {
                 return Ok(());
             }
             bytes = 0;
-            self.append(requests, &std::mem::take(&mut piece))
+            self.append(stands, requests, &std::mem::take(&mut piece))
         })?;
-        self.append(requests, &piece)?;
+        self.append(stands, requests, &piece)?;
         self.desk.read_on(requests, &self.by, false)
     }
 
     /// Asks of one piece: all of it, but for what somebody has asked, or nothing.
-    fn append(&self, requests: &mut Requests, piece: &[Letter]) -> Result<(), Fault> {
+    fn append(&self, stands: &Stands, requests: &mut Requests, piece: &[Letter]) -> Result<(), Fault> {
         if piece.is_empty() {
             return Ok(());
         }
@@ -228,8 +267,9 @@ impl<'a> Asking<'a> {
         self.desk.ledger.append(own, &mut || {
             failpoint::hit("redrive fenced");
             self.desk.read_on(requests, &self.by, true)?;
-            let fresh = piece.iter().filter(|letter| self.may(&requests.marks, letter.id));
-            let added = fresh.map(|letter| self.added(letter, &mark)).collect();
+            self.same(stands, &self.desk.stands()?)?;
+            let fresh = piece.iter().filter(|letter| self.may(&requests.marks, letter));
+            let added = fresh.map(|letter| self.added(stands, letter, &mark)).collect();
             failpoint::hit("redrive decided");
             Ok(added)
         })?;
@@ -237,8 +277,8 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    fn added(&self, letter: &Letter, mark: &str) -> Added {
-        let request = Request::new(letter, self.drop, &self.by, clock::wall());
+    fn added(&self, stands: &Stands, letter: &Letter, mark: &str) -> Added {
+        let request = Request::new(letter, stands.life.known(), self.drop, &self.by, clock::wall());
         let mut headers = vec![("millpond".to_owned(), mark.as_bytes().to_owned())];
         let dead = &letter.dead;
         // What is dropped needs no copy.

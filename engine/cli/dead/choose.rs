@@ -41,9 +41,9 @@ impl fmt::Display for Named {
 }
 
 impl Named {
-    fn means(&self, letter: &Letter) -> bool {
+    fn means(&self, letter: &Letter, again: &[LetterId]) -> bool {
         match self {
-            Named::Letter(id) => *id == letter.id,
+            Named::Letter(id) => *id == letter.id || again.contains(id),
             Named::Record(source, partition, offset) => {
                 (source, *partition, *offset) == (&letter.dead.source, letter.dead.partition, letter.dead.offset)
             }
@@ -91,16 +91,16 @@ impl Choice {
         !named.is_empty() || *all || filtered || partition.is_some() || offset.is_some()
     }
 
-    /// The names that mean this letter.
-    pub(super) fn names(&self, letter: &Letter) -> impl Iterator<Item = usize> {
-        self.named.iter().enumerate().filter(|(_, named)| named.means(letter)).map(|(index, _)| index)
+    /// The names that mean this letter, which was written `again` in these places.
+    pub(super) fn names(&self, letter: &Letter, again: &[LetterId]) -> impl Iterator<Item = usize> {
+        self.named.iter().enumerate().filter(move |(_, named)| named.means(letter, again)).map(|(index, _)| index)
     }
 
     /// Whether a letter is chosen. `topic` is what its source reads.
-    pub(super) fn takes(&self, letter: &Letter, mark: Mark, topic: &str) -> bool {
+    pub(super) fn takes(&self, letter: &Letter, again: &[LetterId], mark: Mark, topic: &str) -> bool {
         let dead = &letter.dead;
         let is = |asked: &Option<String>, holds: &dyn Fn(&String) -> bool| asked.as_ref().is_none_or(holds);
-        (self.named.is_empty() || self.names(letter).next().is_some())
+        (self.named.is_empty() || self.names(letter, again).next().is_some())
             && is(&self.topic, &|asked| *asked == dead.source || asked == topic)
             && self.partition.is_none_or(|asked| asked == dead.partition)
             && self.offset.is_none_or(|asked| asked == dead.offset)
@@ -137,8 +137,9 @@ mod tests {
             offset: 5,
             ..DeadLetter::default()
         };
-        let letter = Letter { id: "0:17".parse().unwrap(), at: Timestamp::from_secs(10), epoch: 1, dead };
-        let takes = |choice: Choice| choice.takes(&letter, Mark::Open, "raw-clicks");
+        let letter =
+            Letter { id: "0:17".parse().unwrap(), at: Timestamp::from_secs(10), run: String::new(), epoch: 1, dead };
+        let takes = |choice: Choice| choice.takes(&letter, &[], Mark::Open, "raw-clicks");
         let text = |text: &str| Some(text.to_owned());
         assert!(takes(Choice::default()) && !Choice::default().says_which());
         for (topic, error, yes) in [
@@ -156,7 +157,8 @@ mod tests {
         assert!(!takes(Choice { status: text("done"), ..Choice::default() }));
         let named = vec!["clicks/2/5".parse().unwrap(), "0:18".parse().unwrap()];
         let choice = Choice { named, ..Choice::default() };
-        assert_eq!(choice.names(&letter).collect::<Vec<_>>(), [0]);
+        assert_eq!(choice.names(&letter, &[]).collect::<Vec<_>>(), [0]);
+        assert_eq!(choice.names(&letter, &["0:18".parse().unwrap()]).collect::<Vec<_>>(), [0, 1]);
         assert!(takes(choice));
         assert!(!takes(Choice { partition: Some(2), offset: Some(6), ..Choice::default() }));
     }

@@ -4,14 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
-use millpond_state::Timestamp;
-use millpond_state::store::Manifest;
 
+use super::stands::Stands;
 use crate::cli::{JobMain, options};
 use crate::ledger::Ledger;
-use crate::redrive::{Letter, Marks, REQUEST, Reach, Request, first_epoch, is_requests};
-use crate::registry;
-use crate::run::reached::reached;
+use crate::redrive::{Letter, Marks, REQUEST, Request};
 use crate::run::start::drawn;
 use crate::{Draw, Env, Exit, Fault};
 
@@ -30,54 +27,23 @@ pub(super) struct Desk<'a> {
     pub(super) ledger: Arc<dyn Ledger>,
     /// The topic of the letters.
     pub(super) letters: String,
-    draw: Arc<Draw>,
+    pub(super) draw: Arc<Draw>,
     sources: Vec<Of>,
 }
 
-/// How a job stands to requests.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Life {
-    /// How far it has committed them.
-    pub(super) reach: Reach,
-    /// Whether it has finished, or has an end that was settled: then it takes no more.
-    pub(super) finished: bool,
-    pub(super) ends: bool,
-    /// The epochs whose letters count: from the first of its life, so none from before `run --new`, up to the newest that is committed.
-    epochs: Option<(u64, u64)>,
-    /// Up to where its watermark has come.
-    pub(super) watermark: Timestamp,
-    /// What to know of this.
-    pub(super) note: Option<String>,
-}
-
-impl Life {
-    fn of(manifest: &Manifest) -> Life {
-        let own =
-            manifest.sources.iter().filter(|(name, _)| !is_requests(name)).flat_map(|(_, state)| &state.partitions);
-        let ends = own.map(|partition| partition.end).any(|end| end.is_some());
-        Life {
-            reach: Reach::of(manifest),
-            finished: manifest.finished,
-            ends,
-            epochs: Some((first_epoch(manifest), manifest.id.epoch)),
-            watermark: reached(manifest).watermark,
-            note: None,
-        }
-    }
-
-    /// Whether a letter is one of this life of the job, and was committed when that was looked at.
-    fn has(&self, letter: &Letter) -> bool {
-        self.epochs.is_none_or(|(first, newest)| (first..=newest).contains(&letter.epoch))
-    }
-}
-
 /// What was asked of letters, as far as it was read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
     pub(super) marks: Marks,
-    next: u64,
+    pub(super) next: u64,
     /// How many of them this call has made.
     pub(super) mine: u64,
+}
+
+impl Requests {
+    pub(super) fn of(stands: &Stands) -> Requests {
+        Requests { marks: Marks::of_life(&stands.life), next: 0, mine: 0 }
+    }
 }
 
 /// How often a topic that has to be there is looked for, and how long is waited in between.
@@ -102,6 +68,14 @@ impl<'a> Desk<'a> {
     pub(super) fn of(main: &'a JobMain, matches: &'a ArgMatches) -> Result<Self, Fault> {
         let env = options::env(main, matches);
         let draw = (main.draw)(matches)?;
+        Desk::open(matches, env, draw)
+    }
+
+    /// Of another version.
+    ///
+    /// # Errors
+    /// As [`Desk::of`].
+    pub(super) fn open(matches: &'a ArgMatches, env: Env, draw: Arc<Draw>) -> Result<Self, Fault> {
         let graph = drawn(&*draw, &env)?;
         let (to, system) = graph.dead().ok_or_else(|| {
             let text =
@@ -150,8 +124,31 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Gives `each` letter of this life of the job@version, partition by partition: of one `life` the same ones, whatever is written meanwhile.
-    pub(super) fn letters(&self, life: &Life, each: &mut dyn FnMut(Letter) -> Result<(), Fault>) -> Result<(), Fault> {
+    /// All that is known of the letters: what was asked of them, and which of them belong together. How the job `stands` is looked at before:
+    /// of what it has taken, those that failed again are there.
+    pub(super) fn known(&self, stands: &Stands, by: &str) -> Result<Requests, Fault> {
+        let mut requests = Requests::of(stands);
+        self.read_on(&mut requests, by, false)?;
+        self.each(stands, &mut |letter| {
+            requests.marks.letter(&letter);
+            Ok(())
+        })?;
+        Ok(requests)
+    }
+
+    /// Gives each letter once to `each`, with those that were written again left out.
+    pub(super) fn letters(
+        &self,
+        stands: &Stands,
+        marks: &Marks,
+        each: &mut dyn FnMut(Letter) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.each(stands, &mut |letter| if marks.is_repeat(letter.id) { Ok(()) } else { each(letter) })
+    }
+
+    /// Gives `each` letter of this life of the job@version, partition by partition: as long as it stands so the same ones, whatever is written
+    /// meanwhile.
+    fn each(&self, stands: &Stands, each: &mut dyn FnMut(Letter) -> Result<(), Fault>) -> Result<(), Fault> {
         let (kept, owner) = (self.ledger.kept(&self.letters)?.unwrap_or_default(), self.env.identity());
         for (partition, kept) in (0..).zip(&kept) {
             let mut reader = self.ledger.read(&self.letters, partition, kept.start)?;
@@ -160,7 +157,7 @@ impl<'a> Desk<'a> {
                 && reader.read_whole(&mut |record, headers| {
                     if taken.is_ok()
                         && let Some(letter) = Letter::read(partition, record, headers, &owner)
-                        && life.has(&letter)
+                        && stands.life.has(&letter)
                     {
                         taken = each(letter);
                     }
@@ -213,10 +210,10 @@ impl<'a> Desk<'a> {
     }
 
     /// Whether what was asked can still be read: of a job that has taken some there is a topic, and as much in it as it took.
-    pub(super) fn whole(&self, life: &Life) -> Result<(), Fault> {
+    pub(super) fn whole(&self, stands: &Stands) -> Result<(), Fault> {
         let topic = self.env.redrive();
         let kept = self.ledger.kept(&topic)?.and_then(|kept| kept.into_iter().next()).unwrap_or_default();
-        if life.reach.furthest() <= kept.end {
+        if stands.reach.furthest() <= kept.end {
             return Ok(());
         }
         Err(Fault::new(
@@ -225,32 +222,10 @@ impl<'a> Desk<'a> {
                 "{} has taken requests up to offset {} of topic {topic}, and that is gone from {}: which letters were sent again is not \
                  known any more; restore the topic, or start a new version",
                 self.env.identity(),
-                life.reach.furthest(),
+                stands.reach.furthest(),
                 self.ledger.name()
             ),
         ))
-    }
-
-    /// How the job stands: by its committed checkpoint, or, where that is not here, by what it said last.
-    pub(super) fn life(&self) -> Result<Life, Fault> {
-        let fault = match crate::peek(&*self.draw, &self.env) {
-            Ok(found) => return Ok(found.map(|(_, manifest)| Life::of(&manifest)).unwrap_or_default()),
-            Err(fault) => fault,
-        };
-        let Some(entry) = registry::look(&*self.ledger, &self.env.job)? else { return Err(fault) };
-        let Some(version) = entry.versions.get(&self.env.version) else { return Err(fault) };
-        let standing = &version.standing;
-        let requests = standing.positions.iter().filter(|(name, ..)| is_requests(name));
-        let reach = requests.fold(Reach::default(), |reach, (name, _, next)| reach.with(name, *next));
-        let at = Timestamp::from_micros(standing.at);
-        Ok(Life {
-            reach,
-            finished: standing.state == registry::State::Finished,
-            ends: false,
-            epochs: None,
-            watermark: standing.reached.watermark,
-            note: Some(format!("its state is not here ({}); this is by what it said at {at}", version.home)),
-        })
     }
 }
 
@@ -258,11 +233,7 @@ impl<'a> Desk<'a> {
 mod tests {
     use std::cell::Cell;
 
-    use millpond_state::store::{CheckpointId, RunId};
-
     use super::*;
-    use crate::DeadLetter;
-    use crate::redrive::{LetterId, begin_life};
 
     #[test]
     fn what_has_to_be_there_is_looked_for_again_and_not_for_ever() {
@@ -278,19 +249,5 @@ mod tests {
         assert_eq!(after(0), (Some(7), 1));
         assert_eq!(after(3), (Some(7), 4), "a broker that has just started knows it a little later");
         assert_eq!(after(LOOKS), (None, LOOKS));
-    }
-
-    #[test]
-    fn letters_count_from_the_first_epoch_of_a_life_to_the_newest_that_was_committed() {
-        let mut manifest = Manifest::new(CheckpointId { run: RunId::new(1), epoch: 7 });
-        begin_life(&mut manifest);
-        // What its life began with stays when epochs follow.
-        manifest.id.epoch = 9;
-        let life = Life::of(&manifest);
-        let letter =
-            |epoch| Letter { id: LetterId::default(), at: Timestamp::EPOCH, epoch, dead: DeadLetter::default() };
-        let has = [6, 7, 9, 10].map(|epoch| life.has(&letter(epoch)));
-        assert_eq!(has, [false, true, true, false], "before run --new; after what is committed");
-        assert!(Life::default().has(&letter(3)), "nothing is known of it");
     }
 }

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::choose::Choice;
 use super::desk::{Desk, Requests};
-use super::{object, stamp, standing};
+use super::{notes, object, stamp, standing};
 use crate::cli::options::{flag, id};
 use crate::cli::table::Table;
 use crate::cli::{figures, terminal};
-use crate::redrive::{Letter, Mark};
+use crate::redrive::{Letter, Mark, Marks};
 use crate::{Exit, Fault};
 
 /// So many kinds are shown; those that are most frequent.
@@ -38,18 +38,12 @@ struct Listed {
 pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let choice = Choice::of(desk.matches);
     let limit = desk.matches.get_one::<u64>(id::LIMIT).map_or(usize::MAX, |limit| *limit as usize);
-    // Before the letters: of what it has taken, those that failed again are there.
-    let life = desk.life()?;
-    let mut requests = Requests::default();
-    desk.read_on(&mut requests, "", false)?;
-    desk.letters(&life, &mut |letter| {
-        requests.marks.letter(&letter);
-        Ok(())
-    })?;
+    let stands = desk.stands()?;
+    let Requests { marks, .. } = desk.known(&stands, "")?;
     let mut listed = Listed::default();
-    desk.letters(&life, &mut |letter| {
-        let mark = requests.marks.of(letter.id, &life.reach);
-        if choice.takes(&letter, mark, desk.topic_of(&letter.dead.source)) {
+    desk.letters(&stands, &marks, &mut |letter| {
+        let mark = marks.of(&letter, &stands.reach);
+        if choice.takes(&letter, marks.again(letter.id), mark, desk.topic_of(&letter.dead.source)) {
             let dead = &letter.dead;
             let kind = (dead.step.clone(), dead.source.clone(), common(&dead.error));
             add(&mut listed.all, mark);
@@ -61,9 +55,10 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
         }
         Ok(())
     })?;
+    let notes = notes(&stands, &marks);
     let text = match flag(desk.matches, id::JSON) {
-        true => format!("{:#}\n", value(desk, &listed, life.note.as_deref())),
-        false => page(desk, &listed, life.note.as_deref()),
+        true => format!("{:#}\n", value(desk, &listed, &marks, &notes)),
+        false => page(desk, &listed, &notes),
     };
     terminal::print(&text)?;
     Ok(Exit::Finished)
@@ -73,24 +68,25 @@ fn named(counts: &Counts) -> Value {
     Mark::NAMES.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
 }
 
-fn value(desk: &Desk<'_>, listed: &Listed, note: Option<&str>) -> Value {
+fn value(desk: &Desk<'_>, listed: &Listed, marks: &Marks, notes: &[String]) -> Value {
     let kinds = listed.kinds.iter().map(|((step, source, _), (counts, error))| {
         json!({ "step": step, "source": source, "error": error, "counts": named(counts) })
     });
-    let letters = listed.letters.iter().map(|(letter, mark)| object(desk, letter, *mark));
+    let letters = listed.letters.iter().map(|(letter, mark)| object(desk, letter, *mark, marks.again(letter.id)));
     json!({
         "job": desk.env.job, "version": desk.env.version, "topic": desk.letters, "requests": desk.env.redrive(),
-        "counts": named(&listed.all), "kinds": kinds.collect::<Vec<_>>(), "letters": letters.collect::<Vec<_>>(), "note": note,
+        "counts": named(&listed.all), "kinds": kinds.collect::<Vec<_>>(), "letters": letters.collect::<Vec<_>>(),
+        "note": (!notes.is_empty()).then(|| notes.join("; ")),
     })
 }
 
-fn page(desk: &Desk<'_>, listed: &Listed, note: Option<&str>) -> String {
+fn page(desk: &Desk<'_>, listed: &Listed, notes: &[String]) -> String {
     let count: u64 = listed.all.iter().sum();
     let mut text = format!("{}: {} dead letters in topic {}", desk.env.identity(), figures::count(count), desk.letters);
     let parts = Mark::NAMES.iter().zip(listed.all).filter(|(_, count)| *count > 0);
     let parts: Vec<_> = parts.map(|(name, count)| format!("{} {name}", figures::count(count))).collect();
     let _ = writeln!(text, "{}{}", if parts.is_empty() { "" } else { ": " }, parts.join(", "));
-    if let Some(note) = note {
+    for note in notes {
         let _ = writeln!(text, "note: {note}");
     }
     if count == 0 {

@@ -4,7 +4,7 @@
 //! has taken that is in its checkpoint. These commands read the three, and append to the second; they need no running job.
 //!
 //! - `args` is what may be asked, `choose` which letters are meant.
-//! - `desk` reads; `list` and `show` say; `ask` is `redrive` and `drop`.
+//! - `desk` reads, `stands` is how the job stands to what was asked; `list` and `show` say; `ask` is `redrive` and `drop`.
 
 mod args;
 mod ask;
@@ -12,17 +12,19 @@ mod choose;
 mod desk;
 mod list;
 mod show;
+mod stands;
 
 use clap::ArgMatches;
 use millpond_state::Timestamp;
 use serde_json::{Value, json};
 
-use super::JobMain;
-use crate::redrive::{Letter, Mark};
+use super::{JobMain, figures};
+use crate::redrive::{Letter, LetterId, Mark, Marks};
 use crate::{Exit, Fault};
 
 pub(super) use args::command;
 use desk::Desk;
+use stands::Stands;
 
 pub(super) fn run(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let (command, matches) = matches.subcommand().expect("clap asks for a subcommand");
@@ -46,8 +48,9 @@ fn standing(mark: Mark) -> String {
 }
 
 /// A letter for programs.
-fn object(desk: &Desk<'_>, letter: &Letter, mark: Mark) -> Value {
+fn object(desk: &Desk<'_>, letter: &Letter, mark: Mark, again: &[LetterId]) -> Value {
     let dead = &letter.dead;
+    let again: Vec<_> = again.iter().map(LetterId::to_string).collect();
     let (epoch, next) = match mark {
         Mark::Done(epoch) => (epoch, None),
         Mark::FailedAgain(next) => (None, Some(next.to_string())),
@@ -57,9 +60,26 @@ fn object(desk: &Desk<'_>, letter: &Letter, mark: Mark) -> Value {
         "id": letter.id.to_string(), "status": mark.name(), "done_in_epoch": epoch, "followed_by": next,
         "source": dead.source, "topic": desk.topic_of(&dead.source), "partition": dead.partition, "offset": dead.offset,
         "timestamp": stamp(letter.at), "step": dead.step, "error": dead.error, "first_error": letter.first_error(),
-        "attempt": dead.attempt, "was": dead.letter, "whole": dead.whole, "epoch": letter.epoch,
+        "attempt": dead.attempt, "was": dead.letter, "again": again, "whole": dead.whole, "epoch": letter.epoch,
         "key": dead.key.as_deref().map(String::from_utf8_lossy), "bytes": dead.value.as_ref().map_or(0, Vec::len),
     })
+}
+
+/// What to know of all letters.
+fn notes(stands: &Stands, marks: &Marks) -> Vec<String> {
+    let mut notes: Vec<String> = stands.note.iter().cloned().collect();
+    if marks.repeats() > 0 {
+        let count = figures::count(marks.repeats() as u64);
+        notes.push(format!("{count} letters were written twice, when a run died before its commit, and count once"));
+    }
+    if let Some((count, first)) = marks.others() {
+        let count = figures::count(count);
+        notes.push(format!(
+            "{count} requests name letters that are others by now, as where the topic was made again under its name, and mark none: \
+             the first is {first}"
+        ));
+    }
+    notes
 }
 
 fn stamp(at: Timestamp) -> Option<String> {

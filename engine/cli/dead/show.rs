@@ -9,19 +9,16 @@ use super::desk::{Desk, Requests};
 use super::{object, stamp, standing};
 use crate::cli::options::{flag, id};
 use crate::cli::terminal;
-use crate::redrive::Letter;
+use crate::redrive::{Letter, LetterId};
 use crate::{Exit, Fault};
 
 pub(super) fn show(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let choice = Choice::of(desk.matches);
-    // Before the letters: of what it has taken, those that failed again are there.
-    let life = desk.life()?;
-    let mut requests = Requests::default();
-    desk.read_on(&mut requests, "", false)?;
+    let stands = desk.stands()?;
+    let Requests { marks, .. } = desk.known(&stands, "")?;
     let mut found = Vec::new();
-    desk.letters(&life, &mut |letter| {
-        requests.marks.letter(&letter);
-        if choice.names(&letter).next().is_some() {
+    desk.letters(&stands, &marks, &mut |letter| {
+        if choice.names(&letter, marks.again(letter.id)).next().is_some() {
             found.push(letter);
         }
         Ok(())
@@ -32,11 +29,11 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let mut text = String::new();
     let mut values = Vec::new();
     for letter in &found {
-        let mark = requests.marks.of(letter.id, &life.reach);
-        let asked = requests.marks.asked(letter.id);
+        let (mark, again) = (marks.of(letter, &stands.reach), marks.again(letter.id));
+        let asked = marks.asked(letter);
         let (request, since) = (asked.map(|(offset, _)| offset), asked.map(|(_, at)| at.to_string()));
         if flag(desk.matches, id::JSON) {
-            let mut value = object(desk, letter, mark);
+            let mut value = object(desk, letter, mark, again);
             value["request"] = json!(request);
             value["asked"] = json!(since);
             value["headers"] =
@@ -54,7 +51,7 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Exit, Fault> {
         if !text.is_empty() {
             text.push('\n');
         }
-        page(desk, letter, &format!("{}{asked}", standing(mark)), &mut text);
+        page(desk, letter, again, &format!("{}{asked}", standing(mark)), &mut text);
     }
     if let [value] = &values[..] {
         text = format!("{value:#}\n");
@@ -78,12 +75,16 @@ pub(super) fn unknown(desk: &Desk<'_>, names: &str) -> Fault {
     )
 }
 
-fn page(desk: &Desk<'_>, letter: &Letter, standing: &str, text: &mut String) {
+fn page(desk: &Desk<'_>, letter: &Letter, again: &[LetterId], standing: &str, text: &mut String) {
     let dead = &letter.dead;
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<11}  {value}");
     };
     line("letter", format!("{} of topic {}, written in epoch {}", letter.id, desk.letters, letter.epoch));
+    if !again.is_empty() {
+        let again: Vec<_> = again.iter().map(LetterId::to_string).collect();
+        line("again", format!("{}: written more than once, when a run died before its commit", again.join(", ")));
+    }
     line("standing", standing.to_owned());
     let topic = desk.topic_of(&dead.source);
     line("record", format!("{}, topic {topic} partition {} offset {}", dead.source, dead.partition, dead.offset));

@@ -32,6 +32,8 @@ pub(super) fn of(status: &Status, ledger: &dyn Ledger, outputs: &[Output]) -> Re
             _ => State::Stopped,
         },
         run: status.run.clone(),
+        life: status.life.clone(),
+        until_end: status.until_end,
         epoch: status.epoch,
         lag: progress::lag(status),
         reached: status.reached.clone(),
