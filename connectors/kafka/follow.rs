@@ -81,10 +81,12 @@ impl Follow {
     }
 }
 
-/// A record's event time: in its header, where its timestamp is the broker's own.
+/// A record's event time: in its last header, where its timestamp is the broker's own. One that stands before others came with the
+/// record that was written on: another job said it, of a record of its own.
 fn event_time(message: &BorrowedMessage<'_>) -> Timestamp {
-    let header = message.headers().and_then(|headers| headers.iter().find(|header| header.key == EVENT_TIME));
-    let text = header.and_then(|header| std::str::from_utf8(header.value?).ok());
+    let headers = message.headers();
+    let last = headers.and_then(|headers| headers.try_get(headers.count().checked_sub(1)?));
+    let text = last.filter(|last| last.key == EVENT_TIME).and_then(|last| std::str::from_utf8(last.value?).ok());
     let said = text.and_then(|text| Timestamp::parse(text).ok());
     said.or_else(|| message.timestamp().to_millis().map(Timestamp::from_millis)).unwrap_or(Timestamp::MIN)
 }

@@ -54,7 +54,9 @@ impl KafkaDecider {
             headers.push((HEADER, mark.as_bytes()));
             headers.extend(outgoing.headers(record.index));
             let timestamp = output.takes.timestamp(record.at, now);
-            let time = (timestamp.is_none() && record.at != Timestamp::MIN).then(|| record.at.to_string());
+            // A record that is written on and ends with such a header of its own is given ours behind it, which is the one that counts.
+            let said = timestamp.is_none() || headers.last().is_some_and(|(name, _)| *name == EVENT_TIME);
+            let time = (said && record.at != Timestamp::MIN).then(|| record.at.to_string());
             let also = time.as_ref().map(|time| (EVENT_TIME, time.as_bytes()));
             short |= timestamp.is_some_and(|at| at < expired);
             let (partition, timestamp) = (record.partition, timestamp.unwrap_or(0));

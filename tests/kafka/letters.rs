@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use millpond::engine::redrive::Request;
-use millpond::{Flow, Job, Json, Kafka, Lines, Untimed};
+use millpond::{Flow, Job, Json, Kafka, Lines, Timestamp, Untimed};
 use serde_json::{Value, json};
 
 use crate::producers::Writer;
@@ -75,6 +75,30 @@ fn feed(world: &World, numbers: std::ops::Range<u64>) {
         writer.record((number / 3 % u64::from(partitions)) as u32, Some(b"key"), Some(value.as_bytes()));
     }
     writer.flush();
+}
+
+#[test]
+fn a_record_that_another_job_wrote_keeps_its_own_time_and_headers_when_it_goes_again() {
+    let world = World::new("letter-time", 1);
+    let (writer, secs) = (Writer::plain(&world.cluster, &world.input()), 1_700_000_000);
+    // As that job writes what a topic would refuse: the record's timestamp is the broker's, and it says its own.
+    let others = [("millpond", "other@1 run 3"), ("millpond-time", "2001-01-01T00:00:00Z")];
+    writer.whole(0, b"[7]", secs * 1_000, &others);
+    writer.flush();
+    let mut job = world.start(command(&world, "no", "run"));
+    job.until("its letter written", || counts(&world)["open"] == 1);
+    assert!(job.kill());
+    let out = well(&world, "dead-letters list --json");
+    let listed: Value = serde_json::from_str(&out[out.find('{').unwrap()..=out.rfind('}').unwrap()]).unwrap();
+    assert_eq!(listed["letters"][0]["timestamp"], Timestamp::from_secs(secs).to_string());
+    well(&world, "dead-letters redrive --all --yes");
+    let requests = read(&world.cluster, &format!("{}-redrive", world.topic("job")));
+    let request: Request = serde_json::from_slice(&requests[0][0].headers.last().unwrap().1).unwrap();
+    assert_eq!(request.stamp, Timestamp::from_secs(secs), "that is its event time when it is read again");
+    well(&world, "run --until-end");
+    let written = read(&world.cluster, &world.topic("out"));
+    let written: Vec<_> = written.iter().flatten().map(|record| record.value.clone().unwrap()).collect();
+    assert_eq!(written, [b"[7,2]"], "with both of its own headers");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use millpond::partition_of;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::clicks::Clicks;
@@ -72,6 +73,15 @@ impl Writer {
             self.producer.poll(Duration::from_millis(5));
             record = back;
         }
+    }
+
+    /// One record with a timestamp and headers, not waited for.
+    pub(crate) fn whole(&self, partition: u32, value: &[u8], millis: i64, headers: &[(&str, &str)]) {
+        let headers = headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value.as_bytes()) })
+        });
+        let record = BaseRecord::<[u8], [u8]>::to(&self.topic).partition(partition as i32).payload(value);
+        self.producer.send(record.timestamp(millis).headers(headers)).map_err(|(error, _)| error).unwrap();
     }
 
     pub(crate) fn flush(&self) {
