@@ -48,6 +48,13 @@ pub use millpond_operators::{Changes, Flow, Job, KeyedStream, Pane, Stream, Test
 pub use millpond_state::{Data, Key, KeyGroup, Position, Timestamp, TimestampError, stable_hash};
 pub use {millpond_engine as engine, millpond_state as state};
 
+/// Takes jemalloc into the binary, whose `malloc` and `free` then are everybody's: Rust's own, and those of C. What one thread allocates,
+/// another frees here all the time: records on their way to librdkafka, batches between workers. glibc locks for that, and threads wait for
+/// each other (`benches/README.md`). A job that has a `#[global_allocator]` of its own keeps it.
+#[cfg(all(feature = "jemalloc", target_os = "linux", target_env = "gnu"))]
+#[used]
+static MALLOC: unsafe extern "C" fn(usize) -> *mut std::ffi::c_void = tikv_jemalloc_sys::malloc;
+
 /// The code of the page on Kafka, compiled as a doc test.
 #[cfg(all(doctest, feature = "kafka"))]
 #[doc = include_str!("docs/kafka.md")]

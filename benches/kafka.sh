@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export BROKER_PORT=${BROKER_PORT:-9392} BROKER_HOME=${BROKER_HOME:-.kafka/bench} BROKER_HEAP=${BROKER_HEAP:-1g}
-cargo build --release --locked --example load --example page_views --example relay
+cargo build --release --locked --example load --example page_views --example relay --example kafka_by_hand
 cargo bench --locked --bench kafka --no-run
 trap 'tests/kafka/broker.sh wipe' EXIT
 brokers=$(tests/kafka/broker.sh start)

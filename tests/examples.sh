@@ -31,6 +31,7 @@ says '{"origin":"EWR"' "$examples/log" --log .millpond/flights/log read departur
 says 'wheel' "$examples/word_count"
 says '{"late":{' "$examples/sensors"
 says '' "$examples/log"
+[ "$(uname -s)" != Linux ] || says 'Begin jemalloc statistics' env MALLOC_CONF=stats_print:true "$examples/word_count" plan
 says 'load -- --log' not "$examples/page_views" run --until-end
 says 'page_views -- run --state' "$examples/load" --log views/log --count 5000
 says 'All clicks are counted' "$examples/page_views" run --until-end --state views

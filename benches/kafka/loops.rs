@@ -12,7 +12,7 @@ use std::hash::BuildHasher;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use millpond::partition_of;
+use millpond_connectors::partition_of;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
@@ -39,6 +39,14 @@ pub(crate) struct Topics {
     pub(crate) input: String,
     pub(crate) output: String,
     pub(crate) late: String,
+}
+
+impl Topics {
+    pub(crate) fn of(args: &[String]) -> Self {
+        let [brokers, input, output, late] = args else { panic!("brokers, input, output and late, not {args:?}") };
+        let [brokers, input, output, late] = [brokers, input, output, late].map(Clone::clone);
+        Topics { brokers, input, output, late }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,9 +90,12 @@ pub(crate) fn consumer(brokers: &str, topic: &str) -> BaseConsumer {
     consumer
 }
 
-/// Runs the loop of this name to the end of its input.
-pub(crate) fn run(name: &str, work: Work, topics: &Topics) {
-    match name {
+/// Runs a loop to the end of its input: its name, what it does, and its four topics.
+pub(crate) fn be(args: &[String]) {
+    let [name, work, topics @ ..] = args else { panic!("which loop, with what work?") };
+    let topics = &Topics::of(topics);
+    let work = if work == "relay" { Work::Relay } else { Work::Views };
+    match &name[..] {
         "poll" => plain(work, topics, poll),
         "batch" => plain(work, topics, batch),
         "best" => best(work, topics, None),

@@ -60,25 +60,29 @@ struct Subject {
 }
 
 enum How {
+    /// By hand, with the system's malloc.
     Loop(&'static str),
+    /// Something that this very program can be, with the malloc of jobs: one of the loops, or `page_views`' flow at least once.
+    Here(&'static str),
     Job {
         workers: u32,
         interval: &'static str,
     },
-    /// `page_views`' flow, at least once.
-    Weaker,
 }
 
-const SUBJECTS: [Subject; 17] = [
+const SUBJECTS: [Subject; 20] = [
     views("views-poll", How::Loop("poll")),
     views("views-batch", How::Loop("batch")),
     views("views-best", How::Loop("best")),
     views("views-full", How::Loop("full")),
+    views("views-poll-jemalloc", How::Here("poll")),
+    views("views-best-jemalloc", How::Here("best")),
+    views("views-full-jemalloc", How::Here("full")),
     views("views-one-1s", How::Job { workers: 1, interval: "1s" }),
     views("views-two-1s", How::Job { workers: 2, interval: "1s" }),
     views("views-one-100ms", How::Job { workers: 1, interval: "100ms" }),
     views("views-two-100ms", How::Job { workers: 2, interval: "100ms" }),
-    views("views-weaker-1s", How::Weaker),
+    views("views-weaker-1s", How::Here("weaker")),
     relay("relay-poll", How::Loop("poll")),
     relay("relay-batch", How::Loop("batch")),
     relay("relay-best", How::Loop("best")),
@@ -100,14 +104,10 @@ const fn relay(name: &'static str, how: How) -> Subject {
 fn main() {
     let options = Options::parse();
     if let Some(be) = &options.be {
-        let [name, work, brokers, input, output, late] = &be[..] else { unreachable!("clap counts them") };
-        let topics =
-            Topics { brokers: brokers.clone(), input: input.clone(), output: output.clone(), late: late.clone() };
-        let work = if work == "relay" { Work::Relay } else { Work::Views };
-        if name == "weaker" {
-            weaker::run(&topics)
+        if be[0] == "weaker" {
+            weaker::run(&Topics::of(&be[2..]))
         } else {
-            loops::run(name, work, &topics)
+            loops::be(be)
         };
         return;
     }
@@ -202,11 +202,15 @@ impl<'o> Bench<'o> {
         let brokers = self.cluster.brokers();
         let is_relay = subject.work == Work::Relay;
         let took = match subject.how {
-            How::Loop(_) | How::Weaker => {
-                let be = if let How::Loop(name) = subject.how { name } else { "weaker" };
+            How::Loop(name) | How::Here(name) => {
+                let own = std::env::current_exe().expect("it runs");
+                let (program, be) = match subject.how {
+                    How::Loop(_) => (self.examples.join("kafka_by_hand"), None),
+                    _ => (own, Some("--be")),
+                };
                 let work = if is_relay { "relay" } else { "views" };
-                let args = ["--be", be, work, brokers, &self.input, &output, &late].map(str::to_owned);
-                run(self.dir.path(), &std::env::current_exe().expect("it runs"), &args)
+                let args = be.into_iter().chain([name, work, brokers, &self.input, &output, &late]);
+                run(self.dir.path(), &program, &args.map(str::to_owned).collect::<Vec<_>>())
             }
             How::Job { workers, interval } => {
                 let (state, workers) = (self.dir.path().join(&name).display().to_string(), workers.to_string());
@@ -287,6 +291,9 @@ fn ratios(took: &BTreeMap<&str, Vec<Took>>) {
     print("kafka-views-to-best", "views-one-1s", "views-best", Some(1.2), cpu);
     print("kafka-views-to-full", "views-one-1s", "views-full", None, cpu);
     print("kafka-full-to-best", "views-full", "views-best", None, cpu);
+    print("kafka-views-to-poll-jemalloc", "views-one-1s", "views-poll-jemalloc", None, cpu);
+    print("kafka-views-to-best-jemalloc", "views-one-1s", "views-best-jemalloc", None, cpu);
+    print("kafka-views-to-full-jemalloc", "views-one-1s", "views-full-jemalloc", None, cpu);
     print("kafka-views-100ms-to-best", "views-one-100ms", "views-best", None, cpu);
     print("kafka-views-two-to-poll-wall", "views-two-1s", "views-poll", Some(1.0 / 1.15), wall);
     print("kafka-views-exactly-to-at-least-once", "views-one-1s", "views-weaker-1s", Some(1.05), cpu);

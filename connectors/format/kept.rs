@@ -1,16 +1,11 @@
 //! Values beside the very bytes they were read from, for what must be written on unchanged.
 
-use std::cell::RefCell;
 use std::ops::Deref;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
 use millpond_state::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Format, FormatError, Incoming, Unpack};
-
-/// Records share memory in pieces of this size: one that is kept long keeps its piece.
-const PIECE_BYTES: usize = 16 << 10;
 
 /// Where there is no key.
 const NO_KEY: u32 = u32::MAX;
@@ -18,7 +13,7 @@ const NO_KEY: u32 = u32::MAX;
 /// A value and the message it came in: key, value, headers and timestamp as they lay in the log, so that a late or a bad record can be
 /// written on without a byte changed. It is used like the value itself.
 ///
-/// Keeping costs a copy of the bytes and a reference count, no allocation. Records that were read together share memory in pieces of 16 KiB.
+/// Keeping costs an allocation and a copy of the bytes.
 ///
 /// ```
 /// use millpond_connectors::{Json, Kept, log::Log};
@@ -34,7 +29,8 @@ const NO_KEY: u32 = u32::MAX;
 pub struct Kept<T> {
     value: T,
     /// Key, value, and each header as length, name, length, value.
-    bytes: Bytes,
+    #[serde(with = "serde_bytes")]
+    bytes: Box<[u8]>,
     key_len: u32,
     value_len: u32,
     timestamp: Timestamp,
@@ -66,7 +62,7 @@ impl<T> Kept<T> {
         let mut rest = &self.bytes[self.headers_start()..];
         std::iter::from_fn(move || {
             let mut part = || {
-                let len = rest.try_get_u32().ok()? as usize;
+                let len = u32::from_be_bytes(*rest.split_off(..4)?.as_array()?) as usize;
                 rest.split_off(..len)
             };
             let (name, value) = (part()?, part()?);
@@ -97,24 +93,8 @@ impl<T> Deref for Kept<T> {
 }
 
 /// The value as [`Kept`]. A tombstone has none and is refused.
-#[derive(Debug)]
-pub struct Keeping<F> {
-    format: F,
-    piece: RefCell<BytesMut>,
-}
-
-impl<F> Keeping<F> {
-    /// Keeps what this format reads.
-    pub fn new(format: F) -> Self {
-        Keeping { format, piece: RefCell::default() }
-    }
-}
-
-impl<F: Clone> Clone for Keeping<F> {
-    fn clone(&self) -> Self {
-        Keeping::new(self.format.clone())
-    }
-}
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping<F>(pub F);
 
 impl<T, F: Format<T>> Unpack<Kept<T>> for Keeping<F> {
     #[inline]
@@ -124,21 +104,17 @@ impl<T, F: Format<T>> Unpack<Kept<T>> for Keeping<F> {
     ) -> Result<Kept<T>, FormatError> {
         let Incoming { key, value: original, headers, timestamp } = incoming;
         let original = original.ok_or_else(super::message::tombstone)?;
-        let value = self.format.decode(original)?;
-        let mut piece = self.piece.borrow_mut();
-        let len = key.map_or(0, <[u8]>::len) + original.len();
-        if piece.capacity() < len {
-            *piece = BytesMut::with_capacity(PIECE_BYTES.max(len));
-        }
-        piece.put_slice(key.unwrap_or_default());
-        piece.put_slice(original);
+        let value = self.0.decode(original)?;
+        let mut bytes = Vec::with_capacity(key.map_or(0, <[u8]>::len) + original.len());
+        bytes.extend_from_slice(key.unwrap_or_default());
+        bytes.extend_from_slice(original);
         for (name, value) in headers {
             for part in [name.as_bytes(), value] {
-                piece.put_u32(length(part)?);
-                piece.put_slice(part);
+                bytes.extend_from_slice(&length(part)?.to_be_bytes());
+                bytes.extend_from_slice(part);
             }
         }
-        let bytes = piece.split().freeze();
+        let bytes = bytes.into_boxed_slice();
         let key_len = key.map_or(Ok(NO_KEY), length)?;
         Ok(Kept { value, bytes, key_len, value_len: length(original)?, timestamp })
     }
@@ -152,7 +128,7 @@ fn length(part: &[u8]) -> Result<u32, FormatError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Json, Raw};
+    use crate::Json;
 
     type Headers<'a> = &'a [(&'a str, &'a [u8])];
 
@@ -166,7 +142,7 @@ mod tests {
 
     #[test]
     fn every_byte_is_kept_beside_the_value() {
-        let keeping = Keeping::new(Json);
+        let keeping = Keeping(Json);
         let headers: Headers<'_> = &[("trace", b"1"), ("", b""), ("trace", b"\xff")];
         for (key, headers) in [(None, &headers[..0]), (Some(&b""[..]), headers), (Some(b"k\xff"), &headers[..1])] {
             let kept: Kept<u64> = keeping.unpack(incoming(key, Some(b" 7 "), headers)).unwrap();
@@ -181,21 +157,8 @@ mod tests {
     }
 
     #[test]
-    fn records_share_memory_and_large_ones_have_their_own() {
-        let keeping = Keeping::new(Raw);
-        let (small, large) = (vec![1; 100], vec![2; 3 * PIECE_BYTES]);
-        let all: Vec<Kept<Vec<u8>>> = (0..1_000)
-            .map(|n| if n % 100 == 0 { &large } else { &small })
-            .map(|value| keeping.unpack(incoming(Some(b"k"), Some(value), &[])).unwrap())
-            .collect();
-        assert!(all.iter().all(|kept| kept.bytes() == kept.value().as_slice() && kept.key() == Some(b"k")));
-        let next = |at: usize| all[at].bytes.as_ptr_range().end == all[at + 1].bytes.as_ptr_range().start;
-        assert!((1..999).filter(|at| next(*at)).count() > 900, "most lie behind one another");
-    }
-
-    #[test]
     fn a_tombstone_and_what_does_not_decode_are_refused() {
-        let keeping = Keeping::new(Json);
+        let keeping = Keeping(Json);
         for value in [None, Some(&b"x"[..])] {
             assert!(Unpack::<Kept<u64>>::unpack(&keeping, incoming(Some(b"k"), value, &[])).is_err());
         }

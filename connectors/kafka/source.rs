@@ -76,7 +76,7 @@ impl<T: Data> KafkaSource<T, Values<AnyFormat<T>>> {
 
     /// Keeps the bytes of each message beside its value, for what is written on unchanged. See [`Kept`].
     pub fn kept(self) -> KafkaSource<Kept<T>, Keeping<AnyFormat<T>>> {
-        self.with(Keeping::new(self.unpack.0.clone()))
+        self.with(Keeping(self.unpack.0.clone()))
     }
 }
 

@@ -50,7 +50,7 @@ impl<T: Data> LogSource<T, Values<AnyFormat<T>>> {
 
     /// Keeps the bytes of each message beside its value, for what is written on unchanged. See [`Kept`].
     pub fn kept(self) -> LogSource<Kept<T>, Keeping<AnyFormat<T>>> {
-        LogSource::new(self.log, &self.topic, Keeping::new(self.unpack.0))
+        LogSource::new(self.log, &self.topic, Keeping(self.unpack.0))
     }
 }
 

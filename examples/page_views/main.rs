@@ -118,7 +118,7 @@ mod tests {
         let at = Timestamp::from_millis(at);
         let headers = [("trace", &b"7"[..])].into_iter();
         let message = Incoming { key: Some(&b"u1"[..]), value: Some(&json[..]), headers, timestamp: at };
-        (at, Keeping::new(Json).unpack(message).expect("it is a click"))
+        (at, Keeping(Json).unpack(message).expect("it is a click"))
     }
 
     #[test]
