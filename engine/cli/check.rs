@@ -2,14 +2,16 @@
 //! input's ends and the registry; runs nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::ArgMatches;
 use serde::Serialize;
 
 use super::options::{self, flag, id};
 use super::table::Table;
-use super::{JobMain, savepoints, terminal, versions};
+use super::{JobMain, dead, savepoints, terminal, versions};
 use crate::registry::{self, Version};
+use crate::run::savepoint::begin::Begins;
 use crate::run::start::drawn;
 use crate::source::From;
 use crate::{Env, Exit, Fault, Plan, Role};
@@ -72,6 +74,7 @@ pub(super) fn check(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> 
         findings.push(Finding { kind: Kind::DoneTwice, step: sink.uid.clone(), why });
     }
     findings.extend(of_schemas(&*draw, &env, &plan)?);
+    findings.extend(of_letters(matches, &env, &draw, begins.as_ref())?);
     let steps = plan.nodes.iter().filter(|node| node.role == Role::Step).count();
     let text = if flag(matches, id::JSON) {
         let mut value =
@@ -119,15 +122,48 @@ fn of_plan(plan: &Plan) -> Vec<Finding> {
     findings
 }
 
+/// What the version before it could not use: a savepoint goes on behind those records, and from the beginning they are read again.
+fn of_letters(
+    matches: &ArgMatches,
+    env: &Env,
+    draw: &Arc<crate::Draw>,
+    begins: Option<&Begins>,
+) -> Result<Option<Finding>, Fault> {
+    let before = match begins {
+        Some(begins) => Some(begins.folder.description.version),
+        None => live(&**draw, env)?.map(|(number, _)| number),
+    };
+    let Some(version) = before else { return Ok(None) };
+    let left = dead::left_in_words(matches, &Env { version, ..env.clone() }, draw);
+    Ok(left.map(|left| match begins {
+        Some(_) => Finding {
+            kind: Kind::Missing,
+            step: "dead letters".to_owned(),
+            why: format!(
+                "{left}: those of before the savepoint are not read here; send them again there, and take another"
+            ),
+        },
+        None => Finding {
+            kind: Kind::MayDiffer,
+            step: "dead letters".to_owned(),
+            why: format!("{left}: a replay reads their records themselves, and has what this build can use"),
+        },
+    }))
+}
+
+/// The live version, when it is another one.
+fn live(draw: &crate::Draw, env: &Env) -> Result<Option<(u32, Version)>, Fault> {
+    let Some(ledger) = versions::ledger(draw, env)? else { return Ok(None) };
+    let Some(mut entry) = registry::look(&*ledger, &env.job)? else { return Ok(None) };
+    let live = entry.live().filter(|live| *live != env.version);
+    Ok(live.and_then(|live| Some((live, entry.versions.remove(&live)?))))
+}
+
 /// How keys and state differ from the live version's.
 fn of_schemas(draw: &crate::Draw, env: &Env, plan: &Plan) -> Result<Vec<Finding>, Fault> {
-    let Some(ledger) = versions::ledger(draw, env)? else { return Ok(Vec::new()) };
-    let Some(entry) = registry::look(&*ledger, &env.job)? else { return Ok(Vec::new()) };
-    let live =
-        entry.live().filter(|live| *live != env.version).and_then(|live| Some((live, entry.versions.get(&live)?)));
-    let Some((number, live)) = live else { return Ok(Vec::new()) };
+    let Some((number, live)) = live(draw, env)? else { return Ok(Vec::new()) };
     let own: BTreeMap<_, _> = plan.stateful().into_iter().map(|(uid, node)| (uid, node.shapes)).collect();
-    Ok(schemas(number, live, &own))
+    Ok(schemas(number, &live, &own))
 }
 
 fn schemas(number: u32, live: &Version, own: &BTreeMap<String, Vec<(String, serde_json::Value)>>) -> Vec<Finding> {

@@ -69,7 +69,7 @@ pub(super) fn rollback() -> Vec<Arg> {
 }
 
 pub(super) fn retire() -> Vec<Arg> {
-    vec![number(id::VERSION, "VERSION", "The version"), switch(id::YES, "Do not ask")]
+    vec![number(id::VERSION, "VERSION", "The version"), dry_run(), switch(id::YES, "Do not ask")]
 }
 
 pub(super) fn tail() -> Vec<Arg> {

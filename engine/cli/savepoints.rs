@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::options::{self, flag, id};
 use super::table::Table;
-use super::{JobMain, figures, stopped, terminal};
+use super::{JobMain, dead, figures, stopped, terminal};
 use crate::control::ask;
 use crate::plan::Role;
 use crate::run::savepoint::begin::Begins;
@@ -40,8 +40,18 @@ pub(super) fn savepoint(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fau
     };
     let Some((dir, description)) = take(&*draw, &env, place)? else { return Err(stopped::uncommitted(&env)?) };
     let bytes = description.files.iter().map(|file| file.bytes).sum();
+    let left = dead::left_in_words(matches, &env, &draw).map(|left| {
+        format!(
+            "{left}: what starts from this savepoint goes on behind their records and never reads them; send them again \
+             (`dead-letters redrive`) and take another, or they stay letters of {}",
+            env.identity()
+        )
+    });
+    if let Some(left) = &left {
+        terminal::say(&format!("warning: {left}"));
+    }
     let text = if flag(matches, id::JSON) {
-        pretty(&json!({ "dir": dir.display().to_string(), "savepoint": description }))
+        pretty(&json!({ "dir": dir.display().to_string(), "savepoint": description, "warning": left }))
     } else {
         format!(
             "savepoint of {} at epoch {}, {}, in {}\nstart another version from it: `replay {} --from-savepoint {}`\n",

@@ -13,5 +13,6 @@ mod world;
 
 mod again;
 mod kills;
+mod left;
 mod refusals;
 mod twice;

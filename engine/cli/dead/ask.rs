@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use millpond_state::Timestamp;
 
 use super::choose::Choice;
-use super::desk::{Desk, Requests};
+use super::desk::{Desk, Letters, Requests};
 use super::notes;
 use super::show::unknown;
 use super::stands::Stands;
@@ -68,8 +68,8 @@ impl<'a> Asking<'a> {
     fn run(&self) -> Result<Exit, Fault> {
         let (desk, stands) = (self.desk, self.desk.stands()?);
         desk.whole(&stands)?;
-        let mut requests = desk.known(&stands, &self.by)?;
-        let found = self.look(&requests.marks, &stands)?;
+        let (mut requests, letters) = desk.known(&stands, &self.by)?;
+        let found = self.look(&stands, &letters, &requests.marks)?;
         let names = self.choice.named.iter().zip(&found.known).filter(|(_, known)| !**known);
         let names: Vec<_> = names.map(|(named, _)| named.to_string()).collect();
         if !names.is_empty() {
@@ -97,7 +97,7 @@ impl<'a> Asking<'a> {
                 format!("nothing was asked of {what}: nobody said yes; --yes says it beforehand"),
             ));
         }
-        self.ask_all(&stands, &mut requests)?;
+        self.ask_all(&stands, &letters, &mut requests)?;
         let asked = figures::count(requests.mine);
         let others = found.chosen.saturating_sub(requests.mine);
         if others > 0 {
@@ -124,18 +124,18 @@ impl<'a> Asking<'a> {
         if self.drop { marks.may_drop(letter) } else { marks.may_redrive(letter, !self.choice.named.is_empty()) }
     }
 
-    fn look(&self, marks: &Marks, stands: &Stands) -> Result<Found, Fault> {
+    fn look(&self, stands: &Stands, letters: &Letters, marks: &Marks) -> Result<Found, Fault> {
         let mut found = Found { known: vec![false; self.choice.named.len()], ..Found::default() };
-        self.desk.letters(stands, marks, &mut |letter| {
+        self.desk.letters(stands, letters, marks, &mut |letter| {
             let again = marks.again(letter.id);
-            self.choice.names(&letter, again).for_each(|name| found.known[name] = true);
-            let mark = marks.of(&letter, &stands.reach);
-            if !self.choice.takes(&letter, again, mark, self.desk.topic_of(&letter.dead.source)) {
+            self.choice.names(letter, again).for_each(|name| found.known[name] = true);
+            let mark = marks.of(letter, &stands.reach);
+            if !self.choice.takes(letter, again, mark, self.desk.topic_of(&letter.dead.source)) {
                 return Ok(());
             }
-            if !self.may(marks, &letter) {
+            if !self.may(marks, letter) {
                 *found.before.entry(mark.name()).or_default() += 1;
-            } else if let Some(why) = self.desk.hindered(&letter).filter(|_| !self.drop) {
+            } else if let Some(why) = self.desk.hindered(letter).filter(|_| !self.drop) {
                 *found.hindered.entry(why).or_default() += 1;
             } else {
                 found.chosen += 1;
@@ -233,19 +233,19 @@ impl<'a> Asking<'a> {
         ))
     }
 
-    fn ask_all(&self, stands: &Stands, requests: &mut Requests) -> Result<(), Fault> {
+    fn ask_all(&self, stands: &Stands, letters: &Letters, requests: &mut Requests) -> Result<(), Fault> {
         let (mut piece, mut bytes) = (Vec::new(), 0);
         let marks = requests.marks.clone();
-        self.desk.letters(stands, &marks, &mut |letter| {
+        self.desk.letters(stands, letters, &marks, &mut |letter| {
             // How it stands was looked at before; what stands otherwise by now is found under the fence.
-            let mark = marks.of(&letter, &stands.reach);
+            let mark = marks.of(letter, &stands.reach);
             let again = marks.again(letter.id);
-            let taken = self.choice.takes(&letter, again, mark, self.desk.topic_of(&letter.dead.source));
-            if !taken || !self.may(&marks, &letter) || (!self.drop && self.desk.hindered(&letter).is_some()) {
+            let taken = self.choice.takes(letter, again, mark, self.desk.topic_of(&letter.dead.source));
+            if !taken || !self.may(&marks, letter) || (!self.drop && self.desk.hindered(letter).is_some()) {
                 return Ok(());
             }
             bytes += letter.dead.value.as_ref().map_or(0, Vec::len) + letter.dead.error.len();
-            piece.push(letter);
+            piece.push(letter.clone());
             if piece.len() < PIECE && bytes < PIECE_BYTES {
                 return Ok(());
             }

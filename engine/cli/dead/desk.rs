@@ -10,7 +10,7 @@ use crate::cli::{JobMain, options};
 use crate::ledger::Ledger;
 use crate::redrive::{Letter, Marks, REQUEST, Request};
 use crate::run::start::drawn;
-use crate::{Draw, Env, Exit, Fault};
+use crate::{DeadLetter, Draw, Env, Exit, Fault};
 
 /// A source, as far as letters are concerned.
 struct Of {
@@ -40,9 +40,34 @@ pub(super) struct Requests {
     pub(super) mine: u64,
 }
 
-impl Requests {
-    pub(super) fn of(stands: &Stands) -> Requests {
-        Requests { marks: Marks::of_life(&stands.life), next: 0, mine: 0 }
+/// The letters, once they were read through: kept while they are few, else read again.
+#[derive(Debug)]
+pub(super) struct Letters {
+    kept: Option<Vec<Letter>>,
+    room: usize,
+}
+
+/// So many bytes of letters are kept.
+const ROOM: usize = 64 << 20;
+
+impl Letters {
+    fn new(room: usize) -> Letters {
+        Letters { kept: Some(Vec::new()), room }
+    }
+
+    fn keep(&mut self, letter: Letter) {
+        let DeadLetter { key, value, headers, error, first_error, .. } = &letter.dead;
+        let texts = [key.as_ref().map(Vec::len), value.as_ref().map(Vec::len), first_error.as_ref().map(String::len)];
+        let headers: usize =
+            headers.iter().map(|(name, value)| name.len() + value.len() + size_of::<Letter>() / 4).sum();
+        let bytes = size_of::<Letter>() + headers + error.len() + texts.into_iter().flatten().sum::<usize>();
+        match (self.room.checked_sub(bytes), &mut self.kept) {
+            (Some(room), Some(kept)) => {
+                self.room = room;
+                kept.push(letter);
+            }
+            _ => self.kept = None,
+        }
     }
 }
 
@@ -126,24 +151,31 @@ impl<'a> Desk<'a> {
 
     /// All that is known of the letters: what was asked of them, and which of them belong together. How the job `stands` is looked at before:
     /// of what it has taken, those that failed again are there.
-    pub(super) fn known(&self, stands: &Stands, by: &str) -> Result<Requests, Fault> {
-        let mut requests = Requests::of(stands);
+    pub(super) fn known(&self, stands: &Stands, by: &str) -> Result<(Requests, Letters), Fault> {
+        let mut requests = Requests { marks: Marks::of_life(&stands.life), next: 0, mine: 0 };
         self.read_on(&mut requests, by, false)?;
+        let mut letters = Letters::new(ROOM);
         self.each(stands, &mut |letter| {
             requests.marks.letter(&letter);
+            letters.keep(letter);
             Ok(())
         })?;
-        Ok(requests)
+        Ok((requests, letters))
     }
 
     /// Gives each letter once to `each`, with those that were written again left out.
     pub(super) fn letters(
         &self,
         stands: &Stands,
+        letters: &Letters,
         marks: &Marks,
-        each: &mut dyn FnMut(Letter) -> Result<(), Fault>,
+        each: &mut dyn FnMut(&Letter) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.each(stands, &mut |letter| if marks.is_repeat(letter.id) { Ok(()) } else { each(letter) })
+        let mut once = |letter: &Letter| if marks.is_repeat(letter.id) { Ok(()) } else { each(letter) };
+        match &letters.kept {
+            Some(kept) => kept.iter().try_for_each(once),
+            None => self.each(stands, &mut |letter| once(&letter)),
+        }
     }
 
     /// Gives `each` letter of this life of the job@version, partition by partition: as long as it stands so the same ones, whatever is written
@@ -233,7 +265,10 @@ impl<'a> Desk<'a> {
 mod tests {
     use std::cell::Cell;
 
+    use millpond_state::Timestamp;
+
     use super::*;
+    use crate::redrive::LetterId;
 
     #[test]
     fn what_has_to_be_there_is_looked_for_again_and_not_for_ever() {
@@ -249,5 +284,19 @@ mod tests {
         assert_eq!(after(0), (Some(7), 1));
         assert_eq!(after(3), (Some(7), 4), "a broker that has just started knows it a little later");
         assert_eq!(after(LOOKS), (None, LOOKS));
+    }
+    #[test]
+    fn letters_are_kept_while_they_are_few() {
+        let letter = |bytes: usize| {
+            let dead = DeadLetter { value: Some(vec![0; bytes]), ..DeadLetter::default() };
+            Letter { id: LetterId::default(), at: Timestamp::EPOCH, run: String::new(), epoch: 0, dead }
+        };
+        let mut letters = Letters::new(1 << 20);
+        letters.keep(letter(1_000));
+        letters.keep(letter(2_000));
+        assert_eq!(letters.kept.as_ref().map(Vec::len), Some(2));
+        letters.keep(letter(1 << 20));
+        letters.keep(letter(1));
+        assert_eq!(letters.kept, None, "then none, since some would be no list of all");
     }
 }

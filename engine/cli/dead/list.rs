@@ -39,18 +39,18 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let choice = Choice::of(desk.matches);
     let limit = desk.matches.get_one::<u64>(id::LIMIT).map_or(usize::MAX, |limit| *limit as usize);
     let stands = desk.stands()?;
-    let Requests { marks, .. } = desk.known(&stands, "")?;
+    let (Requests { marks, .. }, letters) = desk.known(&stands, "")?;
     let mut listed = Listed::default();
-    desk.letters(&stands, &marks, &mut |letter| {
-        let mark = marks.of(&letter, &stands.reach);
-        if choice.takes(&letter, marks.again(letter.id), mark, desk.topic_of(&letter.dead.source)) {
+    desk.letters(&stands, &letters, &marks, &mut |letter| {
+        let mark = marks.of(letter, &stands.reach);
+        if choice.takes(letter, marks.again(letter.id), mark, desk.topic_of(&letter.dead.source)) {
             let dead = &letter.dead;
             let kind = (dead.step.clone(), dead.source.clone(), common(&dead.error));
             add(&mut listed.all, mark);
             let (counts, _) = listed.kinds.entry(kind).or_insert_with(|| (Counts::default(), dead.error.clone()));
             add(counts, mark);
             if listed.letters.len() < limit {
-                listed.letters.push((letter, mark));
+                listed.letters.push((letter.clone(), mark));
             }
         }
         Ok(())

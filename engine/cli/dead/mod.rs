@@ -14,16 +14,19 @@ mod list;
 mod show;
 mod stands;
 
+use std::sync::Arc;
+
 use clap::ArgMatches;
 use millpond_state::Timestamp;
 use serde_json::{Value, json};
 
 use super::{JobMain, figures};
 use crate::redrive::{Letter, LetterId, Mark, Marks};
-use crate::{Exit, Fault};
+use crate::run::start::drawn;
+use crate::{Draw, Env, Exit, Fault};
 
 pub(super) use args::command;
-use desk::Desk;
+use desk::{Desk, Requests};
 use stands::Stands;
 
 pub(super) fn run(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
@@ -35,6 +38,38 @@ pub(super) fn run(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
         "redrive" => ask::redrive(&desk),
         "drop" => ask::drop_letters(&desk),
         _ => unreachable!("clap knows no other subcommand"),
+    }
+}
+
+/// How many dead letters of a version have not gone through again: they are open, or asked for and not yet taken. `None` where it keeps
+/// none, or nobody can read them.
+///
+/// # Errors
+/// When they cannot be read just now.
+pub(super) fn left(matches: &ArgMatches, env: &Env, draw: &Arc<Draw>) -> Result<Option<u64>, Fault> {
+    if drawn(&**draw, env)?.dead().is_none_or(|(_, system)| system.ledger().is_none()) {
+        return Ok(None);
+    }
+    let desk = Desk::open(matches, env.clone(), Arc::clone(draw))?;
+    let stands = desk.stands()?;
+    let (Requests { marks, .. }, letters) = desk.known(&stands, "")?;
+    let mut left = 0;
+    desk.letters(&stands, &letters, &marks, &mut |letter| {
+        left += u64::from(matches!(marks.of(letter, &stands.reach), Mark::Open | Mark::Asked));
+        Ok(())
+    })?;
+    Ok(Some(left))
+}
+
+/// The same in words, for a sentence to go on with; `None` when there are none. Where they cannot be read the words say that: who saves or
+/// retires a version is not held up by it.
+pub(super) fn left_in_words(matches: &ArgMatches, env: &Env, draw: &Arc<Draw>) -> Option<String> {
+    let of = env.identity();
+    match left(matches, env, draw) {
+        Ok(None | Some(0)) => None,
+        Ok(Some(1)) => Some(format!("1 dead letter of {of} has not gone through again")),
+        Ok(Some(left)) => Some(format!("{} dead letters of {of} have not gone through again", figures::count(left))),
+        Err(fault) => Some(format!("how many dead letters of {of} have not gone through again is not known ({fault})")),
     }
 }
 

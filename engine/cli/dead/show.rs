@@ -15,11 +15,11 @@ use crate::{Exit, Fault};
 pub(super) fn show(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let choice = Choice::of(desk.matches);
     let stands = desk.stands()?;
-    let Requests { marks, .. } = desk.known(&stands, "")?;
+    let (Requests { marks, .. }, letters) = desk.known(&stands, "")?;
     let mut found = Vec::new();
-    desk.letters(&stands, &marks, &mut |letter| {
-        if choice.names(&letter, marks.again(letter.id)).next().is_some() {
-            found.push(letter);
+    desk.letters(&stands, &letters, &marks, &mut |letter| {
+        if choice.names(letter, marks.again(letter.id)).next().is_some() {
+            found.push(letter.clone());
         }
         Ok(())
     })?;

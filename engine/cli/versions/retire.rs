@@ -11,7 +11,7 @@ use millpond_state::Timestamp;
 
 use super::{Job, standing};
 use crate::cli::options::{flag, id};
-use crate::cli::{JobMain, terminal};
+use crate::cli::{JobMain, dead, terminal};
 use crate::control::ask;
 use crate::registry::{self, Entry, State};
 use crate::run::hold::is_held;
@@ -51,6 +51,15 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
             "; no other version has {}, since those that are left began with a savepoint",
             lost.join(", ")
         ));
+    }
+    // A build that cannot be drawn as that version knows nothing of its letters.
+    let draw = (main.draw)(matches)?;
+    if let Some(left) = dead::left_in_words(matches, &env, &draw).filter(|_| !known.retiring) {
+        what.push_str(&format!("; {left}, and what they hold is lost to it"));
+    }
+    if flag(matches, id::DRY_RUN) {
+        terminal::print(&format!("with --dry-run nothing is changed; this would delete for good {what}\n"))?;
+        return Ok(Exit::Finished);
     }
     if !flag(matches, id::YES) && !terminal::agreed(&format!("this deletes for good {what}"))? {
         return Err(Fault::new(
