@@ -40,12 +40,15 @@ fn be_the_job() {
 }
 
 fn command(world: &World, mended: &str, words: &str) -> Command {
+    command_on(world, mended, &format!("{words} --state {}", world.state().display()))
+}
+
+/// With a state directory that `words` name.
+fn command_on(world: &World, mended: &str, words: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let (name, state) = (world.topic("job"), world.state().display().to_string());
+    let name = world.topic("job");
     command.args(["--exact", "letters::be_the_job", "--nocapture"]).env(MENDED, mended);
-    command
-        .env(ARGS, format!("{words} --job {name} --state {state}"))
-        .env(PREFIX, world.topic("clicks").replace("-clicks", ""));
+    command.env(ARGS, format!("{words} --job {name}")).env(PREFIX, world.topic("clicks").replace("-clicks", ""));
     command.env("MILLPOND_BROKERS", &world.cluster.brokers).env("MILLPOND_CHECKPOINT_INTERVAL", "50ms");
     command
 }
@@ -96,6 +99,24 @@ fn a_record_that_another_job_wrote_keeps_its_own_time_and_headers_when_it_goes_a
     let request: Request = serde_json::from_slice(&requests[0][0].headers.last().unwrap().1).unwrap();
     assert_eq!(request.stamp, Timestamp::from_secs(secs), "that is its event time when it is read again");
     well(&world, "run --until-end");
+    // Elsewhere it is known by what it said last which letters are of this life of the job.
+    let elsewhere = || {
+        let state = world.state().join("elsewhere").display().to_string();
+        let words = format!("dead-letters list --json --state {state}");
+        let out = command_on(&world, "yes", &words).output().unwrap();
+        let out = String::from_utf8(out.stdout).unwrap();
+        let listed: Value = serde_json::from_str(&out[out.find('{').unwrap()..=out.rfind('}').unwrap()]).unwrap();
+        assert!(listed["note"].as_str().unwrap().contains("its state is not here"), "{listed}");
+        ["open", "done"].map(|name| listed["counts"][name].as_u64().unwrap())
+    };
+    assert_eq!(elsewhere(), [0, 1]);
+    let out = command(&world, "no", "run --new --until-end").output().unwrap();
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(
+        (counts(&world)["open"], elsewhere()),
+        (1, [1, 0]),
+        "the record is a letter anew, and the other one is no more"
+    );
     let written = read(&world.cluster, &world.topic("out"));
     let written: Vec<_> = written.iter().flatten().map(|record| record.value.clone().unwrap()).collect();
     assert_eq!(written, [b"[7,2]"], "with both of its own headers");

@@ -13,7 +13,7 @@ use super::choose::Choice;
 use super::desk::{Desk, Letters, Requests};
 use super::notes;
 use super::show::unknown;
-use super::stands::Stands;
+use super::stands::{Stands, replay, untaken};
 use crate::cli::options::{flag, id};
 use crate::cli::{figures, terminal};
 use crate::ledger::{Added, Own};
@@ -149,21 +149,15 @@ impl<'a> Asking<'a> {
     /// What has to be so before anything is sent again.
     fn refuse(&self, stands: &Stands, found: &Found) -> Result<(), Fault> {
         let job = self.desk.env.identity();
-        let next = self.desk.env.version.saturating_add(1);
-        let way = format!("a new version (`replay {next}`, without a savepoint) reads the records themselves");
+        let way = replay(&self.desk.env);
         if stands.finished || stands.until.is_some() {
-            let (is, more) = match (stands.finished, stands.runs) {
-                (true, _) => ("has finished", ""),
-                (false, true) => (
-                    "runs to where its input ended (--until-end)",
-                    "stop it before it is there and start it without --until-end, and it takes them; or else ",
-                ),
-                (false, false) => (
-                    "was to end where its input ended (--until-end)",
-                    "start it without --until-end, and it takes them; or else ",
-                ),
+            let is = match (stands.finished, stands.runs) {
+                (true, _) => "has finished",
+                (false, true) => "runs to where its input ended (--until-end)",
+                (false, false) => "was to end where its input ended (--until-end)",
             };
-            return Err(Fault::new(Exit::Refused, format!("{job} {is} and takes no records again; {more}{way}")));
+            let first = stands.way();
+            return Err(Fault::new(Exit::Refused, format!("{job} {is} and takes no records again; {first}{way}")));
         }
         match found.hindered.iter().next() {
             // Who names a letter is told; of many, those are left out.
@@ -202,19 +196,12 @@ impl<'a> Asking<'a> {
     fn when(&self, before: &Stands, requests: &Requests) -> Result<&'static str, Fault> {
         let now = self.desk.stands()?;
         self.same(before, &now)?;
-        if !now.takes(requests.next) {
-            return Err(Fault::new(
-                Exit::Refused,
-                format!(
-                    "{} was started with --until-end while this was asked, and takes only what was asked before its start: stop it before \
-                     it has finished and start it without --until-end, and it takes the rest; `dead-letters list` says what is asked",
-                    self.desk.env.identity()
-                ),
-            ));
+        if let Some(left) = untaken(&now, requests, &self.desk.env) {
+            return Err(Fault::new(Exit::Refused, format!("this was asked, but meanwhile it was started: {left}")));
         }
         Ok(match now.runs {
             true => "it runs, and takes them within seconds",
-            false => "it does not run here, and takes them when it is started",
+            false => "it does not run here, and takes them when it is started from now on",
         })
     }
 

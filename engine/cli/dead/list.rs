@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::choose::Choice;
-use super::desk::{Desk, Requests};
+use super::desk::Desk;
+use super::stands::untaken;
 use super::{notes, object, stamp, standing};
 use crate::cli::options::{flag, id};
 use crate::cli::table::Table;
@@ -22,9 +23,8 @@ const ERROR: usize = 60;
 /// How many there are of each mark, as [`Mark::NAMES`] has them.
 type Counts = [u64; Mark::NAMES.len()];
 
-fn add(counts: &mut Counts, mark: Mark) {
-    let place = Mark::NAMES.iter().position(|name| *name == mark.name()).expect("every mark has a name");
-    counts[place] += 1;
+fn place(mark: Mark) -> usize {
+    Mark::NAMES.iter().position(|name| *name == mark.name()).expect("every mark has a name")
 }
 
 #[derive(Default)]
@@ -39,25 +39,28 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<Exit, Fault> {
     let choice = Choice::of(desk.matches);
     let limit = desk.matches.get_one::<u64>(id::LIMIT).map_or(usize::MAX, |limit| *limit as usize);
     let stands = desk.stands()?;
-    let (Requests { marks, .. }, letters) = desk.known(&stands, "")?;
+    let (requests, letters) = desk.known(&stands, "")?;
+    let marks = &requests.marks;
     let mut listed = Listed::default();
-    desk.letters(&stands, &letters, &marks, &mut |letter| {
+    desk.letters(&stands, &letters, marks, &mut |letter| {
         let mark = marks.of(letter, &stands.reach);
         if choice.takes(letter, marks.again(letter.id), mark, desk.topic_of(&letter.dead.source)) {
             let dead = &letter.dead;
             let kind = (dead.step.clone(), dead.source.clone(), common(&dead.error));
-            add(&mut listed.all, mark);
+            listed.all[place(mark)] += 1;
             let (counts, _) = listed.kinds.entry(kind).or_insert_with(|| (Counts::default(), dead.error.clone()));
-            add(counts, mark);
+            counts[place(mark)] += 1;
             if listed.letters.len() < limit {
                 listed.letters.push((letter.clone(), mark));
             }
         }
         Ok(())
     })?;
-    let notes = notes(&stands, &marks);
+    let mut notes = notes(&stands, marks);
+    let asked = listed.all[place(Mark::Asked)] > 0;
+    notes.extend(untaken(&stands, &requests, &desk.env).filter(|_| asked));
     let text = match flag(desk.matches, id::JSON) {
-        true => format!("{:#}\n", value(desk, &listed, &marks, &notes)),
+        true => format!("{:#}\n", value(desk, &listed, marks, &notes)),
         false => page(desk, &listed, &notes),
     };
     terminal::print(&text)?;
