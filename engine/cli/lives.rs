@@ -65,7 +65,12 @@ pub(super) fn promote() -> Vec<Arg> {
 }
 
 pub(super) fn rollback() -> Vec<Arg> {
-    vec![dry_run(), lead()]
+    let leave = number(
+        id::LEAVE,
+        "VERSION",
+        "The version to leave; nothing happens when it is not live. To be said where the line can go back more than one step",
+    );
+    vec![leave.required(false), dry_run(), lead()]
 }
 
 pub(super) fn retire() -> Vec<Arg> {

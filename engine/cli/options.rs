@@ -160,6 +160,7 @@ pub(super) mod id {
     pub(crate) const DROP: &str = "millpond.drop";
     pub(crate) const CHECK: &str = "millpond.check";
     pub(crate) const VERSION: &str = "millpond.number";
+    pub(crate) const LEAVE: &str = "millpond.leave";
     pub(crate) const FIRST: &str = "millpond.first";
     pub(crate) const OF_VERSION: &str = "millpond.version";
     pub(crate) const LIVE: &str = "millpond.live";

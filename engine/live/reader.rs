@@ -121,11 +121,8 @@ impl LiveReader {
         if let Some(last) = rows.iter().map(|row| row.at).max() {
             self.place.beyond = self.place.beyond.max(last.plus_micros(1));
         }
-        if let Next::Until { upper, leg } = self.entry.next(&self.output, &mut self.place)
-            && self
-                .entry
-                .complete(self.place.version, &self.output, upper)
-                .is_some_and(|ends| self.current.has_reached(ends))
+        if let Next::Until { upper, leg, left } = self.entry.next(&self.output, &mut self.place)
+            && self.entry.may_leave(&self.output, self.place.version, (upper, left), &self.current.next)
         {
             self.go_over(upper, leg)?;
         }

@@ -57,9 +57,4 @@ impl Reading {
         }
         Ok(before)
     }
-
-    /// Whether it has passed these ends.
-    pub(super) fn has_reached(&self, ends: &[u64]) -> bool {
-        ends.iter().enumerate().all(|(partition, end)| self.next.get(partition).is_some_and(|next| next >= end))
-    }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use millpond_state::Timestamp;
 
-use super::entry::{Compared, Entry, Output, Standing, State, Version};
-use super::line::{Leg, Turn};
+use super::entry::{Compared, Entry, Standing, State, Version};
+use super::line::Leg;
+use super::switch::{Decided, Facts, HEARD_WITHIN};
 use crate::{Exit, Fault};
 
 /// What a version must fulfil to be promoted.
@@ -25,43 +26,16 @@ pub struct Gates {
 
 impl Default for Gates {
     fn default() -> Self {
-        Gates { lag: 1_000, compared_within: Some(Duration::from_hours(24)), heard_within: Duration::from_secs(30) }
+        Gates { lag: 1_000, compared_within: Some(Duration::from_hours(24)), heard_within: HEARD_WITHIN }
     }
 }
 
-/// What a decision about the line goes by, besides the entry: how both versions stand now, and where event times lie in an output.
-pub struct Facts<'a> {
-    /// Now.
-    pub now: Timestamp,
-    /// How far beyond everything written the line changes, so that readers learn of it before.
-    pub lead: Duration,
-    /// How a version stands now, where more is known than the entry says.
-    pub fresh: &'a BTreeMap<u32, Standing>,
-    /// The offsets of an output's partitions at an event time.
-    pub find: &'a mut dyn FnMut(&Output, Timestamp) -> Result<Vec<u64>, Fault>,
-}
-
-impl std::fmt::Debug for Facts<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Facts").field("now", &self.now).field("fresh", &self.fresh).finish_non_exhaustive()
-    }
-}
-
-/// What a decision about the line came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decided {
-    /// The entry to write; `None` when it is so already.
-    pub entry: Option<Entry>,
-    /// What to tell people.
-    pub words: Vec<String>,
-}
-
-fn refused(text: String) -> Fault {
+pub(super) fn refused(text: String) -> Fault {
     Fault::new(Exit::Refused, text)
 }
 
 impl Entry {
-    fn changed(&self) -> Entry {
+    pub(super) fn changed(&self) -> Entry {
         Entry { serial: self.serial + 1, ..self.clone() }
     }
 
@@ -87,21 +61,35 @@ impl Entry {
             }
             version.registered = known.registered;
             version.from.clone_from(&known.from);
+            // From now on this run has the word.
+            let run = std::mem::take(&mut version.standing.run);
             version.standing = known.standing.clone();
+            if !run.is_empty() {
+                version.standing.run = run;
+            }
             version.compared = known.compared.clone().filter(|_| known.plan == version.plan);
         }
         entry.versions.insert(number, version);
         if entry.line.is_empty() {
-            entry.line.push(Leg { version: number, decided: Timestamp::MIN, back: false, outputs: BTreeMap::new() });
+            entry.line.push(Leg {
+                version: number,
+                decided: Timestamp::MIN,
+                back: false,
+                left: false,
+                outputs: BTreeMap::new(),
+            });
         }
         Ok(entry)
     }
 
-    /// A version says how it stands. Nothing to write when it is not there any more.
+    /// A version says how it stands. Nothing to write when it is not there any more, or when another run of it has taken over.
     #[must_use]
     pub fn beat(&self, number: u32, standing: Standing) -> Option<Entry> {
         let mut entry = self.changed();
         let version = entry.versions.get_mut(&number).filter(|version| !version.retiring)?;
+        if !standing.follows(&version.standing) {
+            return None;
+        }
         version.standing = standing;
         Some(entry)
     }
@@ -144,7 +132,13 @@ impl Entry {
         }
         let Some(live) = live else {
             let mut entry = self.changed();
-            entry.line.push(Leg { version: number, decided: facts.now, back: false, outputs: BTreeMap::new() });
+            entry.line.push(Leg {
+                version: number,
+                decided: facts.now,
+                back: false,
+                left: false,
+                outputs: BTreeMap::new(),
+            });
             return Ok(Decided { entry: Some(entry), words: vec![format!("version {number} is the first live one")] });
         };
         self.gate(number, live, gates, facts)?;
@@ -203,57 +197,21 @@ impl Entry {
         }
     }
 
-    /// The live version is asked for again. Where the line still waits for a predecessor that does not run, it waits no longer.
-    fn hasten(&self, number: u32, facts: &mut Facts<'_>) -> Result<Decided, Fault> {
-        let already = || vec![format!("version {number} of job {} is live already", self.job)];
-        let before = self.line.len().checked_sub(2).map(|before| self.line[before].version);
-        let Some(before) = before.filter(|before| self.waits(*before)) else {
-            return Ok(Decided { entry: None, words: already() });
-        };
-        let runs = |version: u32| {
-            let standing = facts.fresh.get(&version).or(self.versions.get(&version).map(|known| &known.standing));
-            standing.is_some_and(|standing| matches!(standing.state, State::Running | State::Starting))
-        };
-        if runs(before) {
-            return Ok(Decided { entry: None, words: already() });
-        }
-        let mut shorter = self.clone();
-        let back = shorter.line.pop().is_some_and(|leg| leg.back);
-        let mut decided = shorter.switch(before, number, back, facts)?;
-        decided.words.insert(0, format!("version {before} does not run, and the line no longer waits for it"));
-        Ok(decided)
-    }
-
-    /// Whether readers of every output still wait for a version to reach the newest switch.
-    fn waits(&self, before: u32) -> bool {
-        let Some(last) = self.line.last() else { return false };
-        !last.outputs.is_empty()
-            && last.outputs.iter().all(|(name, turn)| self.complete(before, name, turn.from).is_none())
-    }
-
-    /// Whether no reader can have passed the newest switch: from none of the versions before it, since a reader that learns late of several
-    /// switches goes from the first to the last at once.
-    fn untouched(&self) -> bool {
-        let before = &self.line[..self.line.len().saturating_sub(1)];
-        !before.is_empty() && before.iter().all(|leg| self.waits(leg.version))
-    }
-
-    /// The line goes back to the version before the live one.
+    /// The line goes back from `leave` to the version that was live before it. Done before, there is nothing to do: asked twice, it never goes
+    /// two steps back.
     ///
     /// # Errors
-    /// When there is none, or it has been retired.
-    pub fn rollback(&self, facts: &mut Facts<'_>) -> Result<Decided, Fault> {
+    /// When there is none before it, or that one has been retired.
+    pub fn rollback(&self, leave: u32, facts: &mut Facts<'_>) -> Result<Decided, Fault> {
         let job = &self.job;
-        let mut stack: Vec<u32> = Vec::new();
-        for leg in &self.line {
-            if leg.back {
-                stack.pop();
-            } else {
-                stack.push(leg.version);
-            }
+        let live = self.live().ok_or_else(|| refused(format!("job {job} has no live version to go back from")))?;
+        if live != leave {
+            self.version(leave)?;
+            let words =
+                vec![format!("version {leave} of job {job} is not live, version {live} is: nothing to go back from")];
+            return Ok(Decided { entry: None, words });
         }
-        let [.., before, live] = stack[..] else {
-            let live = self.live().map_or("none".to_owned(), |live| live.to_string());
+        let [.., before, _] = self.ways()[..] else {
             return Err(refused(format!(
                 "job {job} has nothing to go back to: version {live} is live, and none was before it"
             )));
@@ -271,80 +229,6 @@ impl Entry {
         self.switch(live, before, true, facts)
     }
 
-    /// A new leg: from `live` to `to`.
-    fn switch(&self, live: u32, to: u32, back: bool, facts: &mut Facts<'_>) -> Result<Decided, Fault> {
-        let mut entry = self.changed();
-        for (number, standing) in facts.fresh {
-            if let Some(version) = entry.versions.get_mut(number) {
-                version.standing = standing.clone();
-            }
-        }
-        let standing =
-            |number: u32| entry.versions.get(&number).map(|version| version.standing.clone()).unwrap_or_default();
-        let (left, taken) = (standing(live), standing(to));
-        let mut words = Vec::new();
-        let mut outputs = BTreeMap::new();
-        for output in entry.versions.get(&to).map(|version| version.outputs.as_slice()).unwrap_or_default() {
-            if output.upsert {
-                words.push(format!("{}: a table has no line; readers change to {} themselves", output.name, output.at));
-                continue;
-            }
-            let Some(old) = entry.output(live, &output.name) else {
-                words.push(format!("{}: new in version {to}", output.name));
-                continue;
-            };
-            let from = match left.state {
-                // In whole milliseconds: Kafka keeps event times no finer.
-                State::Running | State::Starting => {
-                    let from = beyond_all(&[&left, &taken]).saturating_add(facts.lead);
-                    Timestamp::from_millis(from.plus_micros(999).micros().div_euclid(1_000))
-                }
-                State::Stopped | State::Finished => {
-                    let reached = left.reached.outputs.get(&old.sink).copied().unwrap_or_default();
-                    let complete = if reached.complete == Timestamp::MAX { Timestamp::MIN } else { reached.complete };
-                    if !old.settled && left.state == State::Stopped {
-                        words.push(format!(
-                            "{}: version {live} does not run, so rows below the switch that it has not written are missing from the line",
-                            output.name
-                        ));
-                    }
-                    complete.max(reached.beyond)
-                }
-            };
-            // What began with a savepoint has no rows of before.
-            let reached = taken.reached.outputs.get(&output.sink).copied().unwrap_or_default();
-            if reached.is_never_whole() {
-                return Err(refused(format!(
-                    "{} of version {to} of job {} is never known to be whole: a step above it began with nothing at the savepoint; `replay` a \
-                     version from the beginning, and promote that one",
-                    output.name, self.job
-                )));
-            }
-            let since = reached.since;
-            if since > from && old.settled && left.state == State::Stopped {
-                return Err(refused(format!(
-                    "version {to} of job {} began with a savepoint and has rows of {} from {since} on, and version {live}, which does not \
-                     run, has those before {from}: between the two the line would have a gap; start version {live} again",
-                    self.job, output.name
-                )));
-            }
-            let last = entry.line.last().map_or(Timestamp::MIN, |leg| leg.from(&output.name));
-            let from = from.max(since).max(last);
-            words.push(format!(
-                "{}: rows before {from} from {} (version {live}), rows from then on from {} (version {to})",
-                output.name, old.at, output.at
-            ));
-            outputs.insert(output.name.clone(), Turn { from, starts: (facts.find)(output, from)? });
-        }
-        for old in entry.versions.get(&live).map(|version| version.outputs.as_slice()).unwrap_or_default() {
-            if entry.output(to, &old.name).is_none() {
-                words.push(format!("{}: version {to} does not write it; its line ends", old.name));
-            }
-        }
-        entry.line.push(Leg { version: to, decided: facts.now, back, outputs });
-        Ok(Decided { entry: Some(entry), words })
-    }
-
     /// A version is to be retired: from now on it never starts again.
     ///
     /// # Errors
@@ -358,10 +242,7 @@ impl Entry {
             )));
         }
         for (leg, next) in self.line.iter().zip(self.line.iter().skip(1)).filter(|(leg, _)| leg.version == number) {
-            let waiting = next.outputs.iter().find(|(name, turn)| {
-                let settled = self.output(leg.version, name).is_some_and(|output| output.settled);
-                settled && self.complete(leg.version, name, turn.from).is_none()
-            });
+            let waiting = next.outputs.iter().find(|(name, turn)| self.waits(leg.version, name, turn));
             if let Some((name, turn)) = waiting {
                 return Err(refused(format!(
                     "readers of {name} still take version {number} of job {job} up to {}, which it has not reached; wait for it, or, \
@@ -384,14 +265,4 @@ impl Entry {
         entry.fold(number);
         entry
     }
-}
-
-/// The first event time after everything that versions have read or written, final watermarks aside.
-fn beyond_all(standings: &[&Standing]) -> Timestamp {
-    let times = standings.iter().flat_map(|standing| {
-        let reached = &standing.reached;
-        // A record from the far future must not move the line there; outputs are bounded by what was read, but for such records.
-        [reached.watermark, reached.newest.plus_micros(1)]
-    });
-    times.filter(|time| *time < Timestamp::LAST).max().unwrap_or(Timestamp::MIN)
 }

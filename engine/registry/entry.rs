@@ -123,6 +123,15 @@ pub struct Standing {
     pub positions: Vec<(String, u32, u64)>,
 }
 
+impl Standing {
+    /// Whether it is a later word than `known`: of the same run, or of one that has committed more. A run that was fenced, and wakes when
+    /// another one has taken its place, has nothing to say any more.
+    #[must_use]
+    pub fn follows(&self, known: &Standing) -> bool {
+        self.run == known.run || self.epoch > known.epoch
+    }
+}
+
 /// What a comparison came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {

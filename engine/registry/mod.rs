@@ -5,18 +5,23 @@
 //! crashes, the registry stands before one or after it. `run` registers its version and says how it stands every few seconds; `promote`,
 //! `rollback` and `retire` decide.
 //!
-//! Modules: `entry` is the document, `line` what readers of the live line go by, `decide` every decision, pure.
+//! Modules: `entry` is the document, `line` what readers of the live line go by, `decide` every decision, `switch` where the
+//! line changes; all of it pure.
 
 mod decide;
 mod entry;
 mod line;
+mod switch;
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod switch_tests;
 
-pub use decide::{Decided, Facts, Gates};
+pub use decide::Gates;
 pub use entry::{Compared, Entry, FORMAT, Output, Standing, State, Version};
 pub use line::{Leg, Next, Place, Turn};
+pub use switch::{Decided, Facts};
 
 use crate::Fault;
 use crate::ledger::Ledger;

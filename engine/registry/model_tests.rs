@@ -8,13 +8,13 @@ use millpond_state::Timestamp;
 use super::*;
 use crate::{Exit, OutputReached, Reached};
 
-const JOB: &str = "views";
+pub(super) const JOB: &str = "views";
 
-fn at(secs: i64) -> Timestamp {
+pub(super) fn at(secs: i64) -> Timestamp {
     Timestamp::from_secs(secs)
 }
 
-fn standing(reached: i64) -> Standing {
+pub(super) fn standing(reached: i64) -> Standing {
     let complete = OutputReached { complete: at(reached), beyond: at(reached), ..OutputReached::default() };
     Standing {
         at: at(1_000).micros(),
@@ -30,7 +30,7 @@ fn standing(reached: i64) -> Standing {
     }
 }
 
-fn version(reached: i64) -> Version {
+pub(super) fn version(reached: i64) -> Version {
     let output = |name: &str| Output {
         name: name.to_owned(),
         at: name.to_owned(),
@@ -52,21 +52,27 @@ fn version(reached: i64) -> Version {
     }
 }
 
-fn three() -> Entry {
+pub(super) fn three() -> Entry {
     let registered = |entry: Entry, number| entry.register(number, version(50)).unwrap();
     (1..=3).fold(Entry::new(JOB), registered)
 }
 
-fn gates() -> Gates {
+pub(super) fn gates() -> Gates {
     Gates { compared_within: None, ..Gates::default() }
 }
 
-fn facts<R>(act: impl FnOnce(&mut Facts<'_>) -> R) -> R {
-    let (fresh, mut find) = (BTreeMap::new(), |_: &Output, _| Ok(vec![0]));
-    act(&mut Facts { now: at(1_000), lead: Duration::from_secs(10), fresh: &fresh, find: &mut find })
+pub(super) fn facts<R>(act: impl FnOnce(&mut Facts<'_>) -> R) -> R {
+    with(&BTreeMap::new(), &[], act)
 }
 
-fn promote(entry: &Entry, number: u32, seen: u32) -> Result<Option<Entry>, crate::Fault> {
+/// With what is known of versions besides their words, and those that give no answer.
+pub(super) fn with<R>(fresh: &BTreeMap<u32, Standing>, silent: &[u32], act: impl FnOnce(&mut Facts<'_>) -> R) -> R {
+    let (silent, mut find) = (silent.iter().copied().collect(), |_: &Output, _| Ok(vec![0]));
+    let (now, lead) = (at(1_000), Duration::from_secs(10));
+    act(&mut Facts { now, lead, fresh, silent: &silent, find: &mut find, ends: &mut |_| Ok(vec![77]) })
+}
+
+pub(super) fn promote(entry: &Entry, number: u32, seen: u32) -> Result<Option<Entry>, crate::Fault> {
     facts(|facts| entry.promote(number, Some(seen), &gates(), facts)).map(|decided| decided.entry)
 }
 
@@ -74,7 +80,8 @@ fn promote(entry: &Entry, number: u32, seen: u32) -> Result<Option<Entry>, crate
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Wish {
     Promote(u32),
-    Rollback,
+    /// Away from a version.
+    Rollback(u32),
     Retire(u32),
     /// The running version 1 says that it has come further.
     Beat,
@@ -144,7 +151,7 @@ impl World {
                 let entry = parsed(&tool.read);
                 let decided = match tool.wish {
                     Wish::Promote(number) => promote(&entry, number, 1),
-                    Wish::Rollback => facts(|facts| entry.rollback(facts)).map(|decided| decided.entry),
+                    Wish::Rollback(leave) => facts(|facts| entry.rollback(leave, facts)).map(|decided| decided.entry),
                     Wish::Beat => Ok(entry.beat(1, standing(70))),
                     Wish::Retire(number) if entry.retired.contains(&number) => Ok(None),
                     Wish::Retire(number) => entry.retire(number).map(Some),
@@ -157,6 +164,13 @@ impl World {
                     Ok(next) => {
                         if let Some(next) = next {
                             world.entry = next.bytes();
+                            if tool.crashes > 0 {
+                                // It is written, and the tool does not learn of that: it decides anew.
+                                let mut unknown = world.clone();
+                                let (step, crashes, read) = (Step::Begin, tool.crashes - 1, Vec::new());
+                                unknown.tools[n] = Tool { step, crashes, holds: false, read, ..tool.clone() };
+                                worlds.push(unknown);
+                            }
                         }
                         let retires = matches!(tool.wish, Wish::Retire(_));
                         own(&mut world, if retires { Step::Delete } else { Step::Done });
@@ -257,9 +271,9 @@ fn a_retirement_that_was_broken_off_anywhere_is_gone_on_with_and_ends_once() {
 #[test]
 fn promoting_and_retiring_and_going_back_at_once_never_leaves_the_line_without_its_version() {
     for wishes in [
-        [Wish::Promote(2), Wish::Retire(2), Wish::Rollback],
+        [Wish::Promote(2), Wish::Retire(2), Wish::Rollback(2)],
         [Wish::Promote(2), Wish::Retire(1), Wish::Beat],
-        [Wish::Rollback, Wish::Retire(3), Wish::Promote(3)],
+        [Wish::Rollback(2), Wish::Retire(3), Wish::Promote(3)],
     ] {
         explore(&three(), &wishes, 1);
         explore(&promote(&three(), 2, 1).unwrap().unwrap(), &wishes, 1);
@@ -267,16 +281,31 @@ fn promoting_and_retiring_and_going_back_at_once_never_leaves_the_line_without_i
 }
 
 #[test]
+fn going_back_twice_or_without_knowing_that_it_was_done_is_one_step() {
+    let third = promote(&promote(&three(), 2, 1).unwrap().unwrap(), 3, 2).unwrap().unwrap();
+    assert_eq!(third.ways(), [1, 2, 3]);
+    for wishes in [vec![Wish::Rollback(3), Wish::Beat], vec![Wish::Rollback(3), Wish::Rollback(3)]] {
+        for world in explore(&third, &wishes, 2) {
+            let entry = parsed(&world.entry);
+            assert_eq!(entry.live(), Some(2), "{entry:?}");
+            assert!(world.tools.iter().all(|tool| tool.step == Step::Done), "nobody is told that it failed");
+        }
+    }
+    let unknown = facts(|facts| third.rollback(9, facts)).unwrap_err();
+    assert_eq!(unknown.exit(), Exit::Usage);
+}
+
+#[test]
 fn a_switch_lies_past_both_versions_and_is_taken_back_until_somebody_passed_it() {
     let entry = promote(&three(), 2, 1).unwrap().unwrap();
     assert_eq!(entry.line[1].from("out"), at(60).plus_micros(1_000));
-    let back = facts(|facts| entry.rollback(facts)).unwrap().entry.unwrap();
+    let back = facts(|facts| entry.rollback(2, facts)).unwrap().entry.unwrap();
     assert_eq!((back.live(), back.line.len()), (Some(1), 1));
     let passed = entry.beat(1, standing(70)).unwrap();
-    let back = facts(|facts| passed.rollback(facts)).unwrap().entry.unwrap();
+    let back = facts(|facts| passed.rollback(2, facts)).unwrap().entry.unwrap();
     assert_eq!((back.live(), back.line.len()), (Some(1), 3));
-    let again = facts(|facts| back.rollback(facts)).unwrap_err();
-    assert_eq!(again.exit(), Exit::Refused, "asked twice, it does not go forward again");
+    let again = facts(|facts| back.rollback(2, facts)).unwrap();
+    assert_eq!(again.entry, None, "asked twice, it does not go forward again");
     assert!(promote(&back, 2, 1).unwrap().is_some(), "and promoting again works");
     assert_eq!(promote(&entry, 2, 1).unwrap(), None, "it is live already");
 }
@@ -308,18 +337,6 @@ fn every_gate_holds() {
     told(&with(Compared { passed: false, ..compared.clone() }), &Gates::default(), "differed from version 1 in 3 rows");
     told(&with(Compared { with: 3, ..compared.clone() }), &Gates::default(), "was compared with version 3");
     told(&with(Compared { at: at(-90_000), ..compared }), &Gates::default(), "too long ago");
-}
-
-#[test]
-fn the_line_does_not_wait_for_a_version_that_died() {
-    let entry = promote(&three(), 2, 1).unwrap().unwrap();
-    let dead = Standing { state: State::Stopped, ..standing(55) };
-    let (fresh, mut find) = (BTreeMap::from([(1, dead)]), |_: &Output, _| Ok(vec![0]));
-    let lead = Duration::from_secs(10);
-    let mut facts = Facts { now: at(1_000), lead, fresh: &fresh, find: &mut find };
-    let hastened = entry.promote(2, Some(2), &gates(), &mut facts).unwrap().entry.unwrap();
-    assert_eq!((hastened.line.len(), hastened.line[1].from("out")), (2, at(55)));
-    assert!(hastened.complete(1, "out", at(55)).is_some(), "readers pass at once");
 }
 
 #[test]

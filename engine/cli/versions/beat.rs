@@ -85,7 +85,9 @@ impl Introduced {
     /// # Errors
     /// When it was retired meanwhile, or the registry cannot be written.
     pub(in crate::cli) fn register(mut self, report: Report) -> Result<Beating, Fault> {
-        if let Some(savepoint) = report().savepoint {
+        let status = report();
+        self.version.standing.run = status.run;
+        if let Some(savepoint) = status.savepoint {
             self.version.from = format!("savepoint {savepoint}");
         }
         let registered = registry::change(&*self.ledger, &self.env.job, |entry| self.next(entry).map(Some));

@@ -7,6 +7,7 @@ use crate::cli::{progress, stopped};
 use crate::control::ask;
 use crate::ledger::Ledger;
 use crate::registry::{Output, Standing, State, Version};
+use crate::run::hold::is_held;
 use crate::run::start::hostname;
 use crate::{Env, Exit, Fault, Status, clock};
 
@@ -43,11 +44,15 @@ pub(super) fn of(status: &Status, ledger: &dyn Ledger, outputs: &[Output]) -> Re
 }
 
 impl Job<'_> {
+    /// Whether a version keeps its state here. Of one that does not, running elsewhere or under another directory, its own word is all there is.
+    pub(super) fn is_here(&self, number: u32, version: &Version) -> bool {
+        version.home == home(&self.at(number))
+    }
+
     /// How a version stands now.
     pub(super) fn standing(&self, number: u32, version: &Version) -> Result<Standing, Fault> {
         let env = self.at(number);
-        if version.home != home(&env) {
-            // It runs elsewhere, or under another directory: its own word is all there is.
+        if !self.is_here(number, version) {
             return Ok(version.standing.clone());
         }
         let status = match ask(&env.home(), "status")? {
@@ -58,7 +63,10 @@ impl Job<'_> {
             None => match stopped::status(self.main, &env, self.matches) {
                 Ok(status) => status,
                 // It never committed anything.
-                Err(_) if version.standing.epoch == 0 => return Ok(version.standing.clone()),
+                Err(_) if version.standing.epoch == 0 => {
+                    let state = if is_held(&env.home())? { version.standing.state } else { State::Stopped };
+                    return Ok(Standing { state, ..version.standing.clone() });
+                }
                 Err(fault) => return Err(fault),
             },
         };

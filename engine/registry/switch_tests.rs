@@ -1,0 +1,182 @@
+//! Switches of versions that do not run, of several outputs, of outputs without windows; and words of runs that are over.
+
+use std::collections::BTreeMap;
+
+use millpond_state::Timestamp;
+
+use super::model_tests::{at, facts, gates, promote, standing, three, version, with};
+use super::*;
+use crate::{Exit, OutputReached};
+
+/// As `standing`, of an output that has written beyond what it is complete up to.
+fn ahead(complete: i64, beyond: i64) -> Standing {
+    let mut standing = standing(beyond);
+    let reached = OutputReached { complete: at(complete), beyond: at(beyond), ..OutputReached::default() };
+    standing.reached.outputs.insert("out".to_owned(), reached);
+    standing
+}
+
+fn dead(standing: Standing) -> Standing {
+    Standing { state: State::Stopped, ..standing }
+}
+
+/// Three versions whose output has no windows.
+fn unsettled() -> Entry {
+    let mut entry = three();
+    entry.versions.values_mut().for_each(|version| version.outputs[0].settled = false);
+    entry
+}
+
+fn decide(
+    entry: &Entry,
+    number: u32,
+    fresh: &BTreeMap<u32, Standing>,
+    silent: &[u32],
+) -> Result<Decided, crate::Fault> {
+    with(fresh, silent, |facts| entry.promote(number, entry.live(), &gates(), facts))
+}
+
+#[test]
+fn readers_pass_a_version_that_stopped_ahead_of_its_watermark_once_they_have_read_it() {
+    let stopped = BTreeMap::from([(1, dead(ahead(47, 52)))]);
+    let entry = decide(&unsettled(), 2, &stopped, &[]).unwrap().entry.unwrap();
+    let turn = &entry.line[1].outputs["out"];
+    assert_eq!((turn.from, turn.ends.as_deref()), (at(52), Some(&[77][..])));
+    assert!(!entry.waits(1, "out", turn), "no word of it will ever come");
+    assert!(!entry.may_leave("out", 1, (turn.from, 1), &[76]));
+    assert!(entry.may_leave("out", 1, (turn.from, 1), &[77]));
+    assert!(entry.retire(1).is_ok());
+    assert!(!entry.untouched(), "a reader may have passed");
+}
+
+#[test]
+fn the_line_does_not_wait_for_a_version_that_died_for_any_of_its_outputs() {
+    let mut begun = three();
+    for version in begun.versions.values_mut() {
+        let other = Output { name: "other".to_owned(), sink: "other".to_owned(), ..version.outputs[0].clone() };
+        version.outputs.push(other);
+        let reached = version.standing.reached.outputs["out"];
+        version.standing.reached.outputs.insert("other".to_owned(), reached);
+        version.standing.ends.insert("other".to_owned(), vec![9]);
+    }
+    let entry = promote(&begun, 2, 1).unwrap().unwrap();
+    let switch = at(60).plus_micros(1_000);
+    assert_eq!([entry.line[1].from("out"), entry.line[1].from("other")], [switch; 2]);
+    // One output passes, and then the version dies.
+    let mut word = entry.versions[&1].standing.clone();
+    word.reached.outputs.insert("other".to_owned(), OutputReached { complete: at(61), ..Default::default() });
+    word.reached
+        .outputs
+        .insert("out".to_owned(), OutputReached { complete: at(55), beyond: at(54), ..Default::default() });
+    let entry = entry.beat(1, word.clone()).unwrap();
+    let runs = decide(&entry, 2, &BTreeMap::new(), &[]).unwrap();
+    assert_eq!(runs.entry, None, "as long as it runs it is waited for: {:?}", runs.words);
+    let stopped = BTreeMap::from([(1, dead(word))]);
+    let hastened = decide(&entry, 2, &stopped, &[]).unwrap().entry.expect("one output waits");
+    assert_eq!((hastened.line[1].from("out"), hastened.line[1].from("other")), (at(55), switch));
+    assert!(hastened.may_leave("out", 1, (at(55), 1), &[77]));
+    assert_eq!(decide(&hastened, 2, &stopped, &[]).unwrap().entry, None, "asked again, nothing is left to do");
+    assert!(hastened.retire(1).is_ok());
+}
+
+#[test]
+fn a_version_elsewhere_that_is_not_heard_of_is_taken_for_dead() {
+    let entry = promote(&three(), 2, 1).unwrap().unwrap();
+    let old = Standing { at: at(900).micros(), ..standing(55) };
+    let entry = entry.beat(1, old).unwrap();
+    let hastened = decide(&entry, 2, &BTreeMap::new(), &[]).unwrap().entry.expect("it is not waited for");
+    let turn = &hastened.line[1].outputs["out"];
+    assert_eq!((turn.from, turn.ends.as_deref()), (at(55), Some(&[77][..])));
+    // Readers that have rows which it wrote after its last word pass behind them.
+    assert!(!hastened.may_leave("out", 1, (at(58), 1), &[76]));
+    assert!(hastened.may_leave("out", 1, (at(58), 1), &[77]));
+    assert!(!hastened.may_leave("out", 1, (at(58), 1), &[78]), "it runs again, and its word is waited for");
+    assert!(hastened.may_leave("out", 1, (at(55), 1), &[78]));
+}
+
+#[test]
+fn going_back_from_a_version_whose_state_cannot_be_read_is_possible() {
+    let entry = promote(&three(), 2, 1).unwrap().unwrap();
+    let passed = entry.beat(1, standing(70)).unwrap().beat(2, standing(80)).unwrap();
+    let back = with(&BTreeMap::new(), &[2], |facts| passed.rollback(2, facts)).unwrap().entry.unwrap();
+    let turn = &back.line[2].outputs["out"];
+    assert_eq!((back.live(), turn.from, turn.ends.is_some()), (Some(1), at(80), true));
+    let away = decide(&passed, 3, &BTreeMap::new(), &[1, 2]).unwrap().entry.unwrap();
+    assert_eq!((away.live(), away.line[2].from("out")), (Some(3), at(80)));
+}
+
+#[test]
+fn a_version_that_stopped_between_two_workers_is_left_only_to_go_back() {
+    let entry = promote(&three(), 2, 1).unwrap().unwrap().beat(1, standing(70)).unwrap();
+    let torn = BTreeMap::from([(2, dead(ahead(80, 90)))]);
+    let refused = decide(&entry, 3, &torn, &[]).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Refused);
+    assert!(refused.to_string().contains("the line would have a gap; start version 2 again"), "{refused}");
+    let back = with(&torn, &[], |facts| entry.rollback(2, facts)).unwrap();
+    assert!(back.words.iter().any(|word| word.contains("lack the others")), "{:?}", back.words);
+    assert_eq!(back.entry.unwrap().line[2].from("out"), at(80));
+}
+
+#[test]
+fn going_back_to_a_version_that_does_not_run_is_told() {
+    let entry = promote(&three(), 2, 1).unwrap().unwrap().beat(1, dead(standing(70))).unwrap();
+    let back = facts(|facts| entry.rollback(2, facts)).unwrap();
+    assert!(back.words.iter().any(|word| word.contains("version 1 does not run")), "{:?}", back.words);
+}
+
+#[test]
+fn nothing_goes_back_to_what_was_gone_back_from_before_a_retirement() {
+    let beat = |entry: Entry| entry.beat(1, standing(70)).unwrap().beat(2, standing(70)).unwrap();
+    let back = beat(promote(&three(), 2, 1).unwrap().unwrap());
+    let back = facts(|facts| back.rollback(2, facts)).unwrap().entry.unwrap();
+    let third = promote(&back, 3, 1).unwrap().unwrap();
+    let third = third.beat(1, standing(200)).unwrap().beat(2, standing(200)).unwrap();
+    assert_eq!(third.ways(), [1, 3]);
+    let folded = third.retire(1).unwrap().retired(1);
+    assert_eq!(folded.line.iter().map(|leg| leg.version).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(folded.ways(), [3]);
+    let refused = facts(|facts| folded.rollback(3, facts)).unwrap_err();
+    assert!(refused.to_string().contains("nothing to go back to"), "{refused}");
+}
+
+#[test]
+fn switches_lie_on_whole_milliseconds_where_nothing_is_lost() {
+    let micros = |micros| at(52).plus_micros(micros);
+    let reached = |complete, beyond| OutputReached { complete, beyond, ..OutputReached::default() };
+    let stopped = |output| {
+        let mut standing = dead(standing(50));
+        standing.reached.outputs.insert("out".to_owned(), output);
+        BTreeMap::from([(1, standing)])
+    };
+    let from = |entry: &Entry, fresh| decide(entry, 2, &fresh, &[]).unwrap().entry.unwrap().line[1].from("out");
+    assert_eq!(from(&three(), stopped(reached(micros(1), at(50)))), at(52), "nothing below it is lacking");
+    assert_eq!(from(&unsettled(), stopped(reached(at(50), micros(1)))), micros(1_000), "nothing above it was written");
+    let mut saved = three();
+    let mut begins = |since| {
+        let outputs = &mut saved.versions.get_mut(&2).unwrap().standing.reached.outputs;
+        outputs.insert("out".to_owned(), OutputReached { since, ..reached(at(50), at(50)) });
+        saved.clone()
+    };
+    assert_eq!(from(&begins(micros(1)), stopped(reached(micros(1), at(50)))), micros(1), "there is none between");
+    assert_eq!(from(&begins(micros(1)), stopped(reached(micros(1_500), at(50)))), micros(1_000));
+    assert!(decide(&begins(micros(2)), 2, &stopped(reached(micros(1), at(50))), &[]).is_err());
+}
+
+#[test]
+fn a_run_that_was_fenced_has_nothing_to_say_any_more() {
+    let run = |run: &str, epoch, reached| Standing { run: run.to_owned(), epoch, ..standing(reached) };
+    let entry = three().beat(1, run("a", 7, 60)).is_none();
+    assert!(!entry, "a first run is heard");
+    let mut first = version(50);
+    first.standing.run = "a".to_owned();
+    let entry = three().register(1, first.clone()).unwrap().beat(1, run("a", 7, 60)).unwrap();
+    first.standing.run = "b".to_owned();
+    let taken = entry.register(1, first).unwrap();
+    assert_eq!(taken.beat(1, dead(run("a", 7, 60))), None, "it was replaced");
+    let went_on = taken.beat(1, run("b", 7, 60)).unwrap().beat(1, run("b", 9, 90)).unwrap();
+    assert_eq!(went_on.beat(1, dead(run("a", 8, 70))), None);
+    let fresh = BTreeMap::from([(1, dead(run("a", 8, 70)))]);
+    let decided = decide(&went_on, 2, &fresh, &[]).unwrap().entry.unwrap();
+    assert_eq!(decided.versions[&1].standing.run, "b", "nor by what was found out earlier");
+    assert!(went_on.beat(1, run("c", 10, 95)).is_some(), "one that could not register, and has committed more");
+}
