@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use millpond_state::Timestamp;
-
 use super::model_tests::{at, facts, gates, promote, standing, three, version, with};
 use super::*;
 use crate::{Exit, OutputReached};
