@@ -127,10 +127,10 @@ fn a_run_that_is_to_end_takes_nothing_after_its_start_and_says_so_before_its_fir
     let ending = world.start_with("mended", "60s", "--until-end --throttle 40");
     world.until_it_runs();
     let said = world.call("mended", "dead-letters redrive --all --yes");
-    assert!(said.code == Some(4) && said.err.contains("start it without --until-end"), "{said:?}");
+    assert!(said.code == Some(4) && said.err.contains("runs to where its input ended"), "{said:?}");
     assert_eq!(world.counts(), [letters, 0, 0, 0, 0]);
     ending.kill();
-    // It has committed no end: as it is told, it goes on without one and takes them.
+    // It has committed no end, so that it can go on without one, and then it takes them.
     let running = world.start("mended", "");
     world.until_it_runs();
     world.well("mended", "dead-letters redrive --all --yes");
