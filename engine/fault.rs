@@ -14,12 +14,13 @@ use crate::Exit;
 pub struct Fault {
     exit: Exit,
     text: String,
+    missing: bool,
 }
 
 impl Fault {
     /// A fault with its sentence: lower case, no full stop.
     pub fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Fault { exit, text: text.into() }
+        Fault { exit, text: text.into(), missing: false }
     }
 
     /// The same with its cause, and the cause's causes, appended.
@@ -35,6 +36,25 @@ impl Fault {
             source = cause.source();
         }
         self
+    }
+
+    /// The same, known as one of a place that is not there: neither one that may not be looked at, nor one that gives no answer.
+    ///
+    /// ```
+    /// use millpond_engine::{Exit, Fault};
+    /// let fault = Fault::new(Exit::Usage, "there is no topic clicks");
+    /// assert!(!fault.is_missing() && fault.missing().is_missing());
+    /// ```
+    #[must_use]
+    pub fn missing(mut self) -> Self {
+        self.missing = true;
+        self
+    }
+
+    /// Whether it is one of a place that is not there.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        self.missing
     }
 
     /// The exit code the process ends with.

@@ -257,7 +257,7 @@ pub trait Source: 'static {
     /// Finds the partitions and resolves where a first start begins. Called by the leader, before any worker exists.
     ///
     /// # Errors
-    /// When the input is not there ([`Exit::Usage`]), or a position in `from` is not in it.
+    /// When the input is not there ([`Exit::Usage`], and [`Fault::missing`]), or a position in `from` is not in it.
     fn connect(&self, env: &Env, from: &From) -> Result<Vec<Partition>, Fault>;
 
     /// Opens the partitions a worker owns.

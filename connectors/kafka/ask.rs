@@ -10,7 +10,7 @@ use super::producer::REQUEST;
 use super::{Kafka, fault};
 
 /// How soon what has passed is asked again.
-const AGAIN: Duration = Duration::from_millis(100);
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
 /// How long a start keeps asking a cluster that does not answer.
 pub(super) const START: Duration = Duration::from_secs(60);
 

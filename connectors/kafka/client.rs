@@ -115,7 +115,11 @@ impl ProducerContext for Context {
         if let Err((error, message)) = result {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
             let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            refused.get_or_insert_with(|| (code, message.topic().to_owned()));
+            // What an abort takes back was not refused, and must not hide what was.
+            let purged = |code| matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
+            if refused.as_ref().is_none_or(|(first, _)| purged(*first) && !purged(code)) {
+                *refused = Some((code, message.topic().to_owned()));
+            }
         }
     }
 }

@@ -166,7 +166,8 @@ impl<'a> Asking<'a> {
             Class::Missing => Fault::new(
                 Exit::Usage,
                 format!("the Kafka cluster {brokers} has no topic {topic}; create it, or name another"),
-            ),
+            )
+            .missing(),
             Class::Passing => {
                 let exit = trouble.map_or(Exit::Retry, |(code, _)| class(code).exit());
                 let secs = waited.as_secs();

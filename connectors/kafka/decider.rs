@@ -27,6 +27,11 @@ use super::raw::{self, Producer};
 use super::transaction::MIRROR;
 use super::{Kafka, ask, fault};
 
+/// How often a fence is tried that others come in between of.
+const TAKES: u32 = 20;
+/// How long a commit that is being made real may take to show.
+const DECIDED: Duration = Duration::from_secs(1);
+
 /// Kafka as sinks share it.
 pub(super) struct KafkaSystem {
     kafka: Kafka,
@@ -64,6 +69,8 @@ pub(super) struct KafkaDecider {
     pub(super) outputs: Vec<Output>,
     /// A consumer of the group, which it never joins.
     pub(super) group: Option<BaseConsumer<Context>>,
+    /// Sees what the group had committed before a transaction that is open. For looks before the fence.
+    watch: Option<BaseConsumer<Context>>,
     /// From the fence on.
     pub(super) commits: Option<(Producer<Context>, Context)>,
     /// Writes outside of transactions, for weaker delivery modes.
@@ -72,6 +79,8 @@ pub(super) struct KafkaDecider {
     pub(super) handles: Vec<usize>,
     /// The newest record that is known to be committed.
     pub(super) last: Option<String>,
+    /// The one before it.
+    pub(super) before: Option<String>,
     /// The producer may be hit by a request of an earlier transaction that is still on its way.
     pub(super) stale: bool,
     pub(super) mirrored: Vec<Mirrored>,
@@ -91,10 +100,12 @@ impl KafkaDecider {
             create: env.create,
             outputs: outlets.iter().map(|outlet| Output::new(env, outlet)).collect(),
             group: None,
+            watch: None,
             commits: None,
             records: None,
             handles: Vec::new(),
             last: None,
+            before: None,
             stale: false,
             mirrored: Vec::new(),
             mirrored_at: None,
@@ -130,7 +141,8 @@ impl KafkaDecider {
             true => self.gone(what, &code.to_string()),
             false => {
                 let brokers = &self.kafka.brokers;
-                Fault::new(Exit::FixJob, format!("job {}: {what}: the brokers {brokers} refuse it: {code}", self.job))
+                let text = format!("job {}: {what}: the brokers {brokers} refuse it: {code}", self.job);
+                Fault::new(fault::class(code).exit(), text)
             }
         })
     }
@@ -150,6 +162,7 @@ impl KafkaDecider {
         Fault::new(Exit::Retry, format!("job {}: {what}: the brokers {brokers} do not answer: {why}", self.job))
     }
 
+    /// The newest record. Right after a fence: whatever transaction was open before has been decided by then, and is waited for.
     pub(super) fn read_record(&mut self) -> Result<Option<String>, Fault> {
         let carrier = self.carrier().to_owned();
         self.group()?;
@@ -157,6 +170,24 @@ impl KafkaDecider {
         let found = self.patiently("reading the commit record", || {
             raw::committed(group.client(), &carrier, 0, producer::REQUEST)
         })?;
+        self.record(found)
+    }
+
+    /// The newest record as it was before a transaction that is open now. Never what is not committed.
+    pub(super) fn glimpse(&mut self) -> Result<Option<String>, Fault> {
+        let carrier = self.carrier().to_owned();
+        if self.watch.is_none() {
+            self.watch = Some(self.kafka.watcher(&self.job)?);
+        }
+        let watch = self.watch.as_ref().expect("it has just been made");
+        let found = self.patiently("looking for the commit record", || {
+            raw::committed(watch.client(), &carrier, 0, producer::REQUEST)
+        })?;
+        self.record(found)
+    }
+
+    fn record(&self, found: Option<raw::Position>) -> Result<Option<String>, Fault> {
+        let carrier = self.carrier();
         let Some(position) = found else { return Ok(None) };
         let text = String::from_utf8(position.metadata).ok().filter(|text| text.starts_with("v1|"));
         text.map(Some).ok_or_else(|| {
@@ -175,15 +206,31 @@ impl KafkaDecider {
     pub(super) fn init(&mut self) -> Result<(), Fault> {
         self.commits = None;
         self.stale = false;
-        let made = self.kafka.producer(&Purpose::Commits(self.job.clone()), self.largest())?;
-        self.patiently("taking over the transactions", || {
-            made.0.client().poll(Duration::ZERO);
-            let taken = made.0.client().init_transactions(producer::REQUEST).map_err(Failure::from);
-            taken.map_err(|failure| match failure.class() {
-                Class::Again => RDKafkaErrorCode::OperationTimedOut,
-                Class::Abort | Class::Unknown => failure.code(),
-            })
-        })?;
+        let mut tries = 0;
+        let made = loop {
+            let made = self.kafka.producer(&Purpose::Commits(self.job.clone()), self.largest())?;
+            let fenced = self.patiently("taking over the transactions", || {
+                made.0.client().poll(Duration::ZERO);
+                let taken = made.0.client().init_transactions(producer::REQUEST).map_err(Failure::from);
+                match taken {
+                    Ok(()) => Ok(false),
+                    Err(failure) if failure.fenced() => Ok(true),
+                    Err(failure) if failure.class() == Class::Again => Err(RDKafkaErrorCode::OperationTimedOut),
+                    Err(failure) => Err(failure.code()),
+                }
+            })?;
+            if !fenced {
+                break made;
+            }
+            // Another one takes over at this very moment. Whoever is last goes on, and the other one finds his record; this producer is
+            // of no more use.
+            tries += 1;
+            if tries == TAKES || self.patience.exhausted() {
+                let text = format!("job {}: other instances keep taking over its transactions", self.job);
+                return Err(Fault::new(Exit::AlreadyRunning, text));
+            }
+            std::thread::sleep(ask::AGAIN);
+        };
         self.commits = Some(made);
         if self.delivery == Delivery::ExactlyOnce {
             // They were the earlier producer's.
@@ -198,8 +245,21 @@ impl Decider for KafkaDecider {
         true
     }
 
+    /// A run that was killed between its record and its commit leaves a transaction open, which the broker ends after a minute, and a fence at
+    /// once. So a look waits for it only as long as a commit that is being made real takes, and then takes the record as it was before. That
+    /// never shows what is not committed. It may show the parent of a record whose transaction has been decided and whose markers are late:
+    /// as if the look had been a moment earlier, and nobody goes on from what a look shows. A run goes on from what it reads after its fence.
     fn look(&mut self) -> Result<Option<String>, Fault> {
-        self.read_record()
+        let carrier = self.carrier().to_owned();
+        self.group()?;
+        let group = self.group.as_ref().expect("it has just been made");
+        match raw::committed(group.client(), &carrier, 0, DECIDED) {
+            Err(code) if fault::passes(code) => self.glimpse(),
+            answer => {
+                let found = self.patiently("looking for the commit record", || answer.clone())?;
+                self.record(found)
+            }
+        }
     }
 
     fn fence(&mut self) -> Result<Option<String>, Fault> {
@@ -207,6 +267,7 @@ impl Decider for KafkaDecider {
         self.kafka.learn(&mut self.outputs)?;
         self.init()?;
         self.last = self.read_record()?;
+        self.before.clone_from(&self.last);
         Ok(self.last.clone())
     }
 
@@ -238,14 +299,15 @@ impl Decider for KafkaDecider {
         if self.records.is_none() {
             self.records = Some(self.kafka.producer(&Purpose::Records, self.largest())?);
         }
-        self.send(outgoing)
+        let sent = self.send(outgoing)?;
+        sent.map_err(|failure| self.refused(failure.code(), &self.output(outgoing).topic))
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), Fault> {
         self.drain()?;
         self.settle_all(commit)?;
         self.patience.over();
-        self.last = Some(commit.record.to_owned());
+        self.before = self.last.replace(commit.record.to_owned());
         commit.mirror.clone_into(&mut self.mirrored);
         if self.mirrored_at.is_none_or(|at| at.elapsed() >= MIRROR) {
             self.mirrored_at = Some(Instant::now());

@@ -32,6 +32,11 @@ impl Failure {
         Failure { code, class, text }
     }
 
+    /// A record that was not taken, though nothing had happened to the transaction: it must not commit.
+    pub(super) fn untaken(code: RDKafkaErrorCode, topic: &str) -> Self {
+        Failure::new(code, false, true, format!("a record for topic {topic} is not taken: {code}"))
+    }
+
     pub(super) fn code(&self) -> RDKafkaErrorCode {
         self.code
     }

@@ -84,6 +84,20 @@ impl Class {
     }
 }
 
+/// The exit code where a cluster refuses what a job writes.
+pub(super) fn written(code: Code) -> Exit {
+    match code {
+        // The next start would write the very same record.
+        Code::MessageSizeTooLarge
+        | Code::MessageBatchTooLarge
+        | Code::InvalidRecord
+        | Code::InvalidTimestamp
+        | Code::InvalidTopic
+        | Code::PolicyViolation => Exit::FixJob,
+        code => class(code).exit(),
+    }
+}
+
 /// A client that cannot be made: its settings are wrong. The reason is librdkafka's, which may quote the value.
 pub(super) fn client(brokers: &str, error: &KafkaError) -> Fault {
     match error {
@@ -95,6 +109,25 @@ pub(super) fn client(brokers: &str, error: &KafkaError) -> Fault {
         }
         error => {
             Fault::new(Exit::Usage, format!("no client of the Kafka cluster {brokers} can be made")).because(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_record_that_would_be_refused_again_is_for_the_job_to_mend() {
+        for code in [Code::MessageSizeTooLarge, Code::InvalidRecord, Code::InvalidTimestamp] {
+            assert_eq!(written(code), Exit::FixJob, "{code}");
+        }
+        for code in [Code::TopicAuthorizationFailed, Code::GroupAuthorizationFailed, Code::ClusterAuthorizationFailed] {
+            assert_eq!((written(code), class(code).exit()), (Exit::Usage, Exit::Usage), "{code}");
+        }
+        // A new producer does not have what broke the old one.
+        for code in [Code::Fatal, Code::OutOfOrderSequenceNumber, Code::UnknownProducerId, Code::State, Code::Unknown] {
+            assert_eq!((written(code), class(code).exit()), (Exit::Retry, Exit::Retry), "{code}");
         }
     }
 }

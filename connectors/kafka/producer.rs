@@ -56,9 +56,19 @@ impl Kafka {
 
     /// A consumer of a group that it never joins: for what the group has committed, and for looking at topics.
     pub(super) fn reader(&self, group: &str) -> Result<BaseConsumer<Context>, Fault> {
+        self.reads(group, "read_committed")
+    }
+
+    /// One that sees what the group had committed before a transaction that is still open, where a [`reader`](Self::reader) waits for its end.
+    /// What is in the open transaction neither sees.
+    pub(super) fn watcher(&self, group: &str) -> Result<BaseConsumer<Context>, Fault> {
+        self.reads(group, "read_uncommitted")
+    }
+
+    fn reads(&self, group: &str, isolation: &str) -> Result<BaseConsumer<Context>, Fault> {
         let own = [
             ("group.id", group),
-            ("isolation.level", "read_committed"),
+            ("isolation.level", isolation),
             ("enable.auto.commit", "false"),
             ("enable.partition.eof", "true"),
         ];

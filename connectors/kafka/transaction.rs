@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use millpond_engine::sink::Commit;
 use millpond_engine::{Delivery, Exit, Fault, failpoint};
 use rdkafka::consumer::Consumer as _;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -20,8 +21,12 @@ pub(super) const SLICE: Duration = Duration::from_secs(1);
 const CALL: Duration = Duration::from_secs(30);
 /// A commit that took longer than this may have left a request on its way that could end a later transaction.
 const SLOW: Duration = Duration::from_secs(5);
+/// A call that takes longer than this may be waiting for a topic that is not there.
+const LONG: Duration = Duration::from_secs(2);
 /// How often a record that the cluster refuses for reasons of its own is sent again.
 const RESENDS: u32 = 5;
+/// How long it is waited before such a record is sent again.
+const RESEND: Duration = Duration::from_secs(1);
 /// A mirrored position is written again after this long, or it would expire.
 pub(super) const MIRROR: Duration = Duration::from_hours(1);
 
@@ -34,24 +39,37 @@ enum Settled {
 }
 
 impl KafkaDecider {
-    /// One transaction, from begin to commit.
-    fn attempt(&mut self, commit: &Commit<'_>) -> Result<Result<(), Failure>, Fault> {
+    /// One transaction, from begin to commit; `mirrored` says whether it also writes where sources stand.
+    fn attempt(&mut self, commit: &Commit<'_>, mirrored: bool) -> Result<Result<(), Failure>, Fault> {
         let begun = self.writer().client().begin_transaction();
         if let Err(failure) = begun.map_err(Failure::from) {
             return Ok(Err(failure));
         }
         failpoint::hit("begun");
+        let offsets = self.offsets(commit, mirrored);
+        let outcome = self.fill_and_commit(commit, &offsets)?;
+        Ok(outcome.map_err(|failure| match failure.code() {
+            // It had failed before, and its next step says why.
+            RDKafkaErrorCode::State => self.stage_record(&offsets).err().unwrap_or(failure),
+            _ => failure,
+        }))
+    }
+
+    fn fill_and_commit(
+        &mut self,
+        commit: &Commit<'_>,
+        offsets: &TopicPartitionList,
+    ) -> Result<Result<(), Failure>, Fault> {
         if self.delivery == Delivery::ExactlyOnce {
-            commit.output.iter().try_for_each(|outgoing| self.send(outgoing))?;
+            for outgoing in commit.output {
+                if let Err(failure) = self.send(outgoing)? {
+                    // Not all of the output is in this transaction: whatever the reason, there is no way from here to its commit.
+                    return Ok(Err(failure));
+                }
+            }
         }
         failpoint::hit("sent");
-        let offsets = self.offsets(commit);
-        if let Err(failure) = self.repeat("writing the commit record", |this| {
-            let metadata = this.group.as_ref().and_then(|group| group.group_metadata());
-            let metadata = metadata.expect("a consumer with a group has its metadata");
-            let sent = this.writer().client().send_offsets_to_transaction(&offsets, &metadata, SLICE);
-            sent.map_err(Failure::from)
-        })? {
+        if let Err(failure) = self.repeat("writing the commit record", |this| this.stage_record(offsets))? {
             return Ok(Err(failure));
         }
         failpoint::hit("staged");
@@ -59,6 +77,13 @@ impl KafkaDecider {
             this.writer().client().poll(Duration::ZERO);
             this.writer().commit(SLICE)
         })
+    }
+
+    fn stage_record(&self, offsets: &TopicPartitionList) -> Result<(), Failure> {
+        let metadata = self.group.as_ref().and_then(|group| group.group_metadata());
+        let metadata = metadata.expect("a consumer with a group has its metadata");
+        let sent = self.writer().client().send_offsets_to_transaction(offsets, &metadata, SLICE);
+        sent.map_err(Failure::from)
     }
 
     fn writer(&self) -> &Producer<Context> {
@@ -72,6 +97,7 @@ impl KafkaDecider {
         mut call: impl FnMut(&mut Self) -> Result<(), Failure>,
     ) -> Result<Result<(), Failure>, Fault> {
         let began = Instant::now();
+        let mut missing = None;
         loop {
             match call(self) {
                 Err(failure) if failure.class() == Class::Again => {
@@ -83,14 +109,30 @@ impl KafkaDecider {
                         return Ok(Err(Failure::new(failure.code(), false, false, text)));
                     }
                     self.waits(what, &failure.to_string());
+                    if began.elapsed() >= LONG {
+                        self.outputs_are_there(&mut missing)?;
+                    }
                 }
                 other => return Ok(other),
             }
         }
     }
 
+    /// librdkafka asks again for as long as a call may take where an output is not there: only a look tells that from brokers that are away.
+    fn outputs_are_there(&self, missing: &mut Option<(usize, Instant)>) -> Result<(), Fault> {
+        for (index, output) in self.outputs.iter().enumerate() {
+            let (_, mut since) = missing.filter(|(of, _)| *of == index).unwrap_or_else(|| (index, Instant::now()));
+            if self.missing(self.writer(), &output.topic, 0, &mut since)? {
+                *missing = Some((index, since));
+                return Ok(());
+            }
+        }
+        *missing = None;
+        Ok(())
+    }
+
     /// The commit record in its carrier, and beside it where sources stand that have moved.
-    fn offsets(&mut self, commit: &Commit<'_>) -> TopicPartitionList {
+    fn offsets(&self, commit: &Commit<'_>, mirrored: bool) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         let mut add = |topic: &str, partition: u32, offset: u64, metadata: &str| {
             let mut element = list.add_partition(topic, i32::try_from(partition).unwrap_or(i32::MAX));
@@ -101,7 +143,7 @@ impl KafkaDecider {
         add(self.carrier(), 0, commit.epoch, commit.record);
         let renew = self.mirrored_at.is_none_or(|at| at.elapsed() >= MIRROR);
         let mark = format!("{}:{}", self.run, commit.epoch);
-        for mirrored in commit.mirror {
+        for mirrored in commit.mirror.iter().filter(|_| mirrored) {
             // A topic that is input and carrier keeps the record.
             let carries = mirrored.partition == 0 && mirrored.from == self.carrier();
             if !carries && (renew || !self.mirrored.contains(mirrored)) {
@@ -111,16 +153,9 @@ impl KafkaDecider {
         list
     }
 
-    /// Ends the transaction without its output. Whether that is known to have worked.
-    fn abort(&mut self) -> Result<bool, Fault> {
-        let aborted = self.repeat("aborting a transaction", |this| {
-            this.writer().client().poll(Duration::ZERO);
-            this.writer().client().abort_transaction(SLICE).map_err(Failure::from)
-        })?;
-        Ok(aborted.inspect_err(|failure| tracing::info!(%failure, "aborting failed")).is_ok())
-    }
-
-    /// After an unknown outcome: a new producer fences, and the record says what happened.
+    /// After a failure: a new producer fences, which aborts what was open, and the record says what happened. Never the old producer again
+    /// after an abort of its own: a request that is still on its way (an abort that was repeated, a commit record) would be taken for one of
+    /// the next transaction. The new producer's epoch is what refuses it.
     fn settle(&mut self, commit: &Commit<'_>, fenced: bool) -> Result<Settled, Fault> {
         // Requests of the old producer must not arrive after the new one's.
         self.commits = None;
@@ -135,6 +170,12 @@ impl KafkaDecider {
                 }
                 std::thread::sleep(Duration::from_millis(200));
             }
+        }
+        // Who has taken over and committed is not fenced in turn. It need not be the newest record yet, as after the fence: where the markers of
+        // our last commit are late, it is the one before.
+        let seen = self.glimpse()?;
+        if seen.as_deref() != Some(commit.record) && seen != self.last && seen != self.before {
+            return Err(self.superseded(seen));
         }
         self.init()?;
         let now = self.read_record()?;
@@ -166,26 +207,31 @@ impl KafkaDecider {
 
     /// Makes a commit real, whatever it takes.
     pub(super) fn settle_all(&mut self, commit: &Commit<'_>) -> Result<(), Fault> {
-        let mut resends = 0;
+        let (mut resends, mut mirrored) = (0, true);
         // Said before the first call, since a call may take long itself.
         self.patience.waits(format!("committing: no answer from the brokers {}", self.kafka.brokers));
-        if self.stale {
-            self.settle(commit, false)?;
+        if self.stale && matches!(self.settle(commit, false)?, Settled::Mine) {
+            return Ok(());
         }
         loop {
             let began = Instant::now();
-            let failure = match self.attempt(commit)? {
+            self.voice().trouble();
+            let failure = match self.attempt(commit, mirrored)? {
                 Ok(()) => {
-                    self.stale = began.elapsed() >= SLOW;
+                    self.stale = leaves_requests(began.elapsed(), self.voice().trouble().is_some());
                     return Ok(());
                 }
                 Err(failure) => failure,
             };
             tracing::info!(job = self.job, epoch = commit.epoch, class = ?failure.class(), "a transaction failed: {failure}");
-            self.check_refused(&failure, &mut resends)?;
             self.waits("committing", &failure.to_string());
-            if failure.class() == Class::Abort && self.abort()? {
-                continue;
+            let refused = self.refused_record();
+            // Positions are for lag tools. Where they have no place any more, whoever reads there finds out why.
+            let mirrors = !commit.mirror.is_empty() && fault::class(failure.code()) == fault::Class::Missing;
+            if mirrored && mirrors && refused.is_none() {
+                mirrored = false;
+            } else {
+                self.check_refused(&failure, refused, &mut resends)?;
             }
             match self.settle(commit, failure.fenced())? {
                 Settled::Mine => return Ok(()),
@@ -194,23 +240,68 @@ impl KafkaDecider {
         }
     }
 
-    /// What a cluster refuses for good stops the job instead of being sent for ever.
-    fn check_refused(&self, failure: &Failure, resends: &mut u32) -> Result<(), Fault> {
-        let voice = &self.commits.as_ref().expect("the engine fences first").1;
+    fn voice(&self) -> &Context {
+        &self.commits.as_ref().expect("the engine fences first").1
+    }
+
+    /// The first record of the transaction that the cluster refused for good, and its topic.
+    fn refused_record(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.writer().client().poll(Duration::ZERO);
-        let refused = voice.refused().filter(|(code, _)| !fault::passes(*code));
+        self.voice().refused().filter(|(code, _)| !fault::passes(*code))
+    }
+
+    /// What a cluster refuses for good stops the job instead of being sent for ever. What is missing is waited for.
+    fn check_refused(
+        &self,
+        failure: &Failure,
+        refused: Option<(RDKafkaErrorCode, String)>,
+        resends: &mut u32,
+    ) -> Result<(), Fault> {
         let lasting = refused.is_some() || !fault::passes(failure.code()) && !failure.fenced();
         *resends = if lasting { *resends + 1 } else { 0 };
-        if *resends < RESENDS {
+        if !lasting {
             return Ok(());
         }
-        Err(match refused {
-            Some((code, topic)) => self.refused(code, &topic),
-            None => {
-                let text =
-                    format!("job {}: the commit fails again and again at {}: {failure}", self.job, self.kafka.brokers);
-                Fault::new(Exit::FixJob, text)
-            }
-        })
+        let code = refused.as_ref().map_or(failure.code(), |(code, _)| *code);
+        if *resends >= RESENDS {
+            return Err(match refused {
+                Some((code, topic)) => self.refused(code, &topic),
+                None => {
+                    let outputs: Vec<_> = self.outputs.iter().map(|output| output.topic.as_str()).collect();
+                    let (brokers, outputs) = (&self.kafka.brokers, outputs.join(", "));
+                    let text = format!(
+                        "job {}: the commit to {outputs} fails again and again at {brokers}: {failure}",
+                        self.job
+                    );
+                    Fault::new(fault::written(code), text)
+                }
+            });
+        }
+        if fault::class(code) == fault::Class::Missing {
+            let topic = refused.map_or_else(|| self.carrier().to_owned(), |(_, topic)| topic);
+            let mut since = Instant::now();
+            while self.missing(self.writer(), &topic, 0, &mut since)? {}
+        }
+        // Rights come and go on a cluster within a moment.
+        std::thread::sleep(RESEND);
+        Ok(())
+    }
+}
+
+/// Whether a transaction that took so long to commit may have left a request on its way that could end a later one of the same producer: one
+/// that was repeated because the first did not come through.
+fn leaves_requests(took: Duration, trouble: bool) -> bool {
+    took >= SLOW || trouble
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_is_used_again_only_after_a_transaction_without_any_trouble() {
+        assert!(!leaves_requests(Duration::from_millis(20), false));
+        assert!(leaves_requests(SLOW, false), "the client repeats requests by itself");
+        assert!(leaves_requests(Duration::from_millis(20), true), "a connection broke meanwhile");
     }
 }

@@ -79,12 +79,10 @@ impl<T, U> LogSource<T, U> {
 }
 
 fn missing(error: LogError) -> Fault {
-    let text = match &error {
-        LogError::NoSuchTopic { topic, .. } => format!(" (the example `log` does that: `log create {topic}`)"),
-        _ => String::new(),
-    };
+    let LogError::NoSuchTopic { topic, .. } = &error else { return Fault::from(error) };
+    let text = format!(" (the example `log` does that: `log create {topic}`)");
     let fault = Fault::from(error);
-    Fault::new(fault.exit(), fault.to_string() + &text)
+    Fault::new(fault.exit(), fault.to_string() + &text).missing()
 }
 
 impl<T: Data, U: Unpack<T>> Untimed for LogSource<T, U> {

@@ -83,7 +83,7 @@ fn ends(graph: &Rc<Graph<'_>>, env: &Env) -> Result<Ends, Fault> {
     let mut ends = Ends::new();
     for source in graph.inputs() {
         let partitions = match (source.connect)(env, &From::Earliest) {
-            Err(fault) if source.asked_of.is_some() && fault.exit() == Exit::Usage => continue,
+            Err(fault) if source.asked_of.is_some() && fault.is_missing() => continue,
             partitions => partitions?,
         };
         ends.extend(partitions.into_iter().map(|partition| ((source.uid.clone(), partition.partition), partition.end)));

@@ -10,7 +10,8 @@
 //!
 //! In the same way it finds what is asked for again of a source ([`crate::redrive`]), of which there is no topic before somebody asks.
 //!
-//! The thread also looks whether the input is still the one that the checkpoint speaks of, and keeps the ends fresh that `status` shows.
+//! The thread also looks whether the input is still the one that the checkpoint speaks of, and keeps the ends fresh that `status` shows. In a
+//! run that has an end nothing is added, and the look is all there is: an input that is deleted would be waited for for ever.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -98,36 +99,43 @@ pub(crate) struct Look {
     env: Env,
     known: BTreeMap<String, Known>,
     every: Duration,
+    /// Whether what is found is taken in; not where the first start settled the ends.
+    adds: bool,
 }
 
 impl Look {
-    /// `None` when no source can grow, or the run has an end, which was settled at the first start.
+    /// `None` when no source can grow.
     pub(crate) fn of(run: &Run, graph: &Graph<'_>, manifest: &Manifest) -> Option<Look> {
         let sources = graph.inputs();
-        let endless = |state: &SourceState| state.partitions.iter().all(|partition| partition.end.is_none());
-        let growing = sources.iter().filter(|source| source.grows && !run.until_end);
+        let adds = !run.until_end;
+        let looked_at = |state: &SourceState| !adds || state.partitions.iter().all(|partition| partition.end.is_none());
+        let growing = sources.iter().filter(|source| source.grows);
         let none = SourceState::default();
         let known = growing.filter_map(|source| {
             let of = source.asked_of.as_ref().unwrap_or(&source.uid);
-            manifest.sources.get(of).filter(|state| endless(state))?;
+            manifest.sources.get(of).filter(|state| looked_at(state))?;
             let state = manifest.sources.get(&source.uid).unwrap_or(&none);
             let prints = state.partitions.iter().map(|partition| (partition.partition, partition.fingerprint.clone()));
             Some((source.uid.clone(), prints.collect()))
         });
         let known: BTreeMap<_, _> = known.collect();
-        (!known.is_empty()).then(|| Look { env: run.env.clone(), known, every: run.tuning.look })
+        (!known.is_empty()).then(|| Look { env: run.env.clone(), known, every: run.tuning.look, adds })
     }
 
     /// Looks until `over` is closed. Draws the job once more, since a source belongs to one thread.
     pub(crate) fn run(self, shared: &Weak<Shared>, over: &Receiver<()>, draw: &Draw) {
+        // Most runs with an end have ended before the first look.
+        if over.recv_timeout(self.every) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
         let Ok(graph) = drawn(draw, &self.env) else { return };
         let (inputs, mut known) = (graph.inputs(), self.known);
         let growing = inputs.iter().filter_map(|drawn| {
             let known = known.remove(&drawn.uid)?;
-            Some(Growing { drawn, known, gone: 0 })
+            Some(Growing { drawn, known, gone: 0, adds: self.adds })
         });
         let mut growing: Vec<_> = growing.collect();
-        while over.recv_timeout(self.every) == Err(RecvTimeoutError::Timeout) {
+        loop {
             for source in &mut growing {
                 // Without holding the run: this may take long.
                 let found = (source.drawn.connect)(&self.env, &From::Earliest);
@@ -136,6 +144,9 @@ impl Look {
                     shared.fail(fault);
                     return;
                 }
+            }
+            if over.recv_timeout(self.every) != Err(RecvTimeoutError::Timeout) {
+                return;
             }
         }
     }
@@ -146,6 +157,7 @@ struct Growing<'a> {
     known: Known,
     /// How many looks in a row found no input.
     gone: usize,
+    adds: bool,
 }
 
 impl Growing<'_> {
@@ -156,12 +168,15 @@ impl Growing<'_> {
         let found = match found {
             Ok(found) => found,
             // Nobody has asked for anything yet.
-            Err(fault) if asked && self.known.is_empty() && fault.exit() == Exit::Usage => return Ok(()),
+            Err(fault) if asked && self.known.is_empty() && fault.is_missing() => return Ok(()),
             // Once may be a broker that has just started and does not know its topics yet.
             Err(fault) if fault.exit() == Exit::Usage && self.gone > 0 => {
                 let job = env.identity();
-                let what = format!("job {job}: source {uid:?} is no longer there");
-                return Err(Fault::new(Exit::Restore, what).because(fault));
+                return Err(if fault.is_missing() {
+                    Fault::new(Exit::Restore, format!("job {job}: source {uid:?} is no longer there")).because(fault)
+                } else {
+                    Fault::new(fault.exit(), format!("job {job}: source {uid:?} can no longer be read")).because(fault)
+                });
             }
             Err(fault) => {
                 self.gone += usize::from(fault.exit() == Exit::Usage);
@@ -176,6 +191,9 @@ impl Growing<'_> {
             self.known.iter().map(|(number, print)| (*number, print.as_str())),
             &found,
         )?;
+        if !self.adds {
+            return Ok(());
+        }
         let mut added = false;
         for partition in found {
             let number = partition.partition;

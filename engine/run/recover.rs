@@ -8,6 +8,7 @@ use millpond_state::store::{CheckpointId, Checkpoints, Manifest, PartitionState,
 use super::Run;
 use super::growth::requested;
 use super::pointer::Pointer;
+use super::reached::savepoint;
 use super::start::{Draw, drawn, systems};
 use super::writer::store_fault;
 use crate::host::graph::{DrawnSource, Graph};
@@ -128,7 +129,7 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
 /// The partitions of an input. Before the first request there is no topic of requests.
 fn found(source: &DrawnSource, env: &Env, from: &From, known: bool) -> Result<Vec<Partition>, Fault> {
     match (source.connect)(env, from) {
-        Err(fault) if source.asked_of.is_some() && fault.exit() == Exit::Usage => {
+        Err(fault) if source.asked_of.is_some() && fault.is_missing() => {
             if !known {
                 return Ok(Vec::new());
             }
@@ -145,8 +146,12 @@ fn found(source: &DrawnSource, env: &Env, from: &From, known: bool) -> Result<Ve
 
 /// The partitions must be the ones the checkpoint speaks of. Those that were added since join in, read from their oldest record, unless the
 /// job has an end: that was settled by the first start that asked for one.
+///
+/// As long as nothing has been committed since the first start, what retention takes was never read: such a partition, and no other, is read
+/// from its oldest record.
 pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifest) -> Result<(), Fault> {
     let env = &run.env;
+    let unread = manifest.id.epoch == 0 && savepoint(manifest).is_none();
     let ends = |state: &SourceState| state.partitions.iter().any(|partition| partition.end.is_some());
     let ending = manifest.sources.iter().filter(|(_, state)| run.until_end && ends(state));
     let ending: Vec<String> = ending.map(|(uid, _)| uid.clone()).collect();
@@ -173,12 +178,21 @@ pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifes
         if !run.until_end && !source.bounded {
             forget_ends(saved, source.asked_of.is_some()).map_err(|partition| read_out(env, source, partition))?;
         }
-        for partition in &saved.partitions {
+        for partition in &mut saved.partitions {
             let place = place(env, source, partition.partition);
             let now = found.iter().find(|now| now.partition == partition.partition);
             let now = now.expect("that it is there was looked at above");
             if partition.finished {
                 continue;
+            }
+            if partition.next < now.start && unread {
+                tracing::warn!(
+                    committed = partition.next,
+                    oldest = now.start,
+                    "{place} is read from its oldest record: retention took what the first start was to read"
+                );
+                partition.next = now.start;
+                partition.end = partition.end.map(|end| end.max(now.start));
             }
             if partition.next < now.start {
                 return Err(Fault::new(

@@ -102,14 +102,6 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     }
     let mut begins = None;
     let (mut manifest, genesis) = match found {
-        // Nothing has been read yet: where the log's oldest record has moved on meanwhile, the start is resolved again.
-        Found::Goes(manifest)
-            if manifest.id.epoch == 0
-                && savepoint(&manifest).is_none()
-                && check_sources(&run, &graph, &mut manifest.clone()).is_err() =>
-        {
-            (genesis(&run, &graph, &plan, run_id, 0)?, true)
-        }
         Found::Goes(manifest) => (*manifest, false),
         Found::Begins(epoch) => {
             let mut manifest = genesis(&run, &graph, &plan, run_id, epoch)?;

@@ -22,6 +22,8 @@ struct Topic {
     open: u64,
     /// Partitions up to this number have nothing to read just now.
     held: usize,
+    /// How many partitions are shown to who looks; all, when it is none.
+    shown: usize,
     parts: Vec<Vec<i64>>,
     wakers: Vec<Waker>,
 }
@@ -54,7 +56,10 @@ impl Untimed for World {
     fn connect(&self, _: &Env, _: &From) -> Result<Vec<Partition>, Fault> {
         let topic = self.0.lock().unwrap();
         if topic.print == "gone" {
-            return Err(Fault::new(Exit::Usage, "there is no such topic"));
+            return Err(Fault::new(Exit::Usage, "there is no such topic").missing());
+        }
+        if topic.print == "forbidden" {
+            return Err(Fault::new(Exit::Usage, "who may read it is somebody else"));
         }
         let part = |(p, part): (usize, &Vec<i64>)| Partition {
             partition: p as u32,
@@ -62,7 +67,8 @@ impl Untimed for World {
             end: part.len() as u64,
             fingerprint: topic.print.clone(),
         };
-        Ok(topic.parts.iter().enumerate().map(part).collect())
+        let shown = if topic.shown == 0 { topic.parts.len() } else { topic.shown };
+        Ok(topic.parts.iter().take(shown).enumerate().map(part).collect())
     }
     fn open(&self, _: &Env, assigned: &[Assigned], waker: Waker) -> Result<WorldReader, Fault> {
         self.0.lock().unwrap().wakers.push(waker);
@@ -306,20 +312,39 @@ fn a_run_with_an_end_goes_on_without_one_unless_a_partition_has_reached_it() {
 }
 
 #[test]
-fn an_input_that_is_gone_or_made_again_stops_the_job_while_it_runs() {
-    for (print, text) in
-        [("gone", "source \"in\" is no longer there"), ("other", "it was made again under the same name")]
-    {
-        let dir = tempfile::tempdir().unwrap();
-        let (world, out) = (World::default(), Seen::default());
-        world.add((0..100).collect());
-        "one".clone_into(&mut world.0.lock().unwrap().print);
-        let running = start(dir.path(), 2, &job(&world, &out));
-        until("all", || out.sorted() == world.expected());
-        print.clone_into(&mut world.0.lock().unwrap().print);
-        until("the end", || running.ended());
-        let fault = running.join().unwrap_err();
-        assert_eq!(fault.exit(), Exit::Restore);
-        assert!(fault.to_string().contains(text), "{fault}");
+fn an_input_that_is_gone_or_made_again_or_forbidden_stops_the_job_while_it_runs() {
+    // With an end too, which is waited for in vain otherwise.
+    for until_end in [false, true] {
+        for (print, exit, text) in [
+            ("gone", Exit::Restore, "source \"in\" is no longer there"),
+            ("other", Exit::Restore, "it was made again under the same name"),
+            ("forbidden", Exit::Usage, "source \"in\" can no longer be read"),
+            ("shorter", Exit::Restore, "partition 1 is in the checkpoint and no longer there"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let (world, out) = (World::default(), Seen::default());
+            world.add((0..100).collect());
+            world.add((100..200).collect());
+            {
+                let mut topic = world.0.lock().unwrap();
+                "one".clone_into(&mut topic.print);
+                topic.held = 1;
+            }
+            let mut run = Run { until_end, ..Run::new("growth", 1, dir.path()) };
+            run.tuning.look = Duration::from_millis(10);
+            let running = millpond_engine::start(run, job(&world, &out)).unwrap();
+            until("what can be read", || out.sorted().len() == 100);
+            {
+                let mut topic = world.0.lock().unwrap();
+                match print {
+                    "shorter" => topic.shown = 1,
+                    print => print.clone_into(&mut topic.print),
+                }
+            }
+            until("the end", || running.ended());
+            let fault = running.join().unwrap_err();
+            assert_eq!(fault.exit(), exit, "{fault}");
+            assert!(fault.to_string().contains(text), "{fault}");
+        }
     }
 }

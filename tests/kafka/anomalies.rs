@@ -2,12 +2,14 @@
 //! code and a sentence. It never guesses.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
-use millpond::Exit;
+use millpond::{Exit, Timestamp};
 
+use crate::model;
 use crate::producers::{CLICKS, Writer};
 use crate::reader::read;
-use crate::world::World;
+use crate::world::{World, same};
 
 /// A world whose job has committed something and was stopped in the middle of its input.
 fn stopped(name: &str) -> World {
@@ -144,4 +146,34 @@ fn retention_that_passes_the_first_offset_before_anything_is_read_does_no_harm()
     }
     world.finish(&[]);
     world.check();
+}
+
+#[test]
+fn retention_that_passes_the_first_offset_of_one_partition_moves_that_one_alone() {
+    for from in ["latest", "time"] {
+        let world = World::new("passed", 2);
+        world.feed(2_000);
+        let before: Vec<_> = read(&world.cluster, &world.input()).iter().map(Vec::len).collect();
+        std::thread::sleep(Duration::from_millis(20));
+        let from = if from == "time" { Timestamp::from(SystemTime::now()).to_string() } else { from.to_owned() };
+        let mut job = world.relay("run", &["--from", &from]);
+        // The first start commits where it begins, and is killed before it reads.
+        job.env("MILLPOND_FAILPOINT", "begun:2");
+        // Something to begin at, for a time.
+        world.writer().clicks(&CLICKS, 2_000..2_100);
+        let start: Vec<_> = match from.as_str() {
+            "latest" => read(&world.cluster, &world.input()).iter().map(Vec::len).collect(),
+            _ => before,
+        };
+        let mut job = world.start(job);
+        assert!(!job.wait().success());
+        world.writer().clicks(&CLICKS, 2_100..3_100);
+        world.cluster.forget_before(&world.input(), 0, start[0] as u64 + 100);
+        world.relay_process(&["--until-end", "--from", &from]).succeed();
+        let mut input = read(&world.cluster, &world.input());
+        assert_eq!(input[0][0].offset, start[0] as u64 + 100);
+        input[1].drain(..start[1]);
+        let relayed = read(&world.cluster, &world.topic("relayed"));
+        same(&from, &model::lines(&relayed), &model::relay(&input));
+    }
 }

@@ -54,12 +54,31 @@ impl Broker {
 
     /// Has broker.sh do something; what it printed on stderr when it could not.
     pub(crate) fn call(&self, what: &str) -> Result<(), String> {
+        self.call_with(what, &[])
+    }
+
+    fn call_with(&self, what: &str, arguments: &[&str]) -> Result<(), String> {
         let mut command = self.command();
         // To files, not to pipes: the broker itself would hold a pipe open.
-        let said = self.home.join(format!("{}.err", self.port));
-        command.arg(what).stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&said).unwrap());
+        let said = self.home.join(format!("{}-{}.err", self.port, crate::world::nanos()));
+        command
+            .arg(what)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&said).unwrap());
         let status = command.status().map_err(|error| format!("broker.sh does not run: {error}"))?;
         if status.success() { Ok(()) } else { Err(fs::read_to_string(&said).unwrap_or_default()) }
+    }
+
+    /// Leaves everybody but one right to a topic: `read`, or `alter`, without which not even that it is there can be seen.
+    pub(crate) fn only(&self, topic: &str, right: &str) {
+        self.call_with("only", &[topic, right]).unwrap();
+    }
+
+    /// Gives back whatever was withdrawn.
+    pub(crate) fn allow(&self, topic: &str) {
+        self.call_with("allow", &[topic]).unwrap();
     }
 
     /// As a client sees it.

@@ -10,6 +10,8 @@
 #   broker.sh wipe            stop it and delete its topics
 #   broker.sh read TOPIC      print a topic's committed records, keys first, and leave when no more come
 #   broker.sh topics          list topics
+#   broker.sh only TOPIC RIGHT     leave everybody but one right to a topic (read, write, which both hold describe; alter)
+#   broker.sh allow TOPIC     give back all others
 #
 # Environment:
 #   BROKER_PORT=9092          clients' port; the one after it is the controller's
@@ -142,6 +144,8 @@ stop() {
   rm -f "$pid_file"
 }
 
+acls() { kafka org.apache.kafka.tools.AclCommand --bootstrap-server "127.0.0.1:$port" "$@" >/dev/null; }
+
 running() { alive || fail "no broker runs on port $port (broker.sh start)" 3; }
 
 case ${1:-} in
@@ -165,6 +169,16 @@ case ${1:-} in
     # The end of the topic is a time-out to the consumer, which it would report as an error.
     level=off kafka org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "127.0.0.1:$port" --topic "$2" --from-beginning \
       --isolation-level read_committed --timeout-ms "${BROKER_WAIT_MS:-5000}" --property print.key=true
+    ;;
+  only)
+    [ -n "${3:-}" ] || fail "which topic, and which right? broker.sh only TOPIC read" 64
+    running
+    acls --add --allow-principal 'User:*' --operation "$3" --topic "$2"
+    ;;
+  allow)
+    [ -n "${2:-}" ] || fail "which topic? broker.sh allow TOPIC" 64
+    running
+    acls --remove --force --topic "$2"
     ;;
   topics) running && fetch && kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --list ;;
   *)

@@ -39,8 +39,8 @@ fn ten_kills_at_random_moments_lose_and_double_nothing() {
 
 #[test]
 fn a_kill_at_any_step_loses_and_doubles_nothing() {
-    // A transaction has two more.
-    for step in STEPS.iter().chain(&["begun", "sent"]) {
+    // A first start has one more, and a transaction two.
+    for step in STEPS.iter().chain(&["genesis", "begun", "sent"]) {
         for time in [1, 3] {
             let world = World::new("steps", 2);
             world.feed(COUNT / 3);
@@ -53,6 +53,23 @@ fn a_kill_at_any_step_loses_and_doubles_nothing() {
             world.check();
         }
     }
+}
+
+#[test]
+fn after_a_kill_inside_a_transaction_nobody_waits_until_the_broker_gives_up_on_it() {
+    let world = World::new("promptly", 2);
+    world.feed(COUNT / 10);
+    // Between its record and its commit, with the minute that a transaction is given by default.
+    let mut job = world.page_views("run", &["--until-end", "--checkpoint-interval", "5ms"]);
+    job.env("MILLPOND_FAILPOINT", "staged:2");
+    assert!(!world.start(job).wait().success());
+    let began = Instant::now();
+    let status = world.status("page_views");
+    assert_eq!(status["job"], world.name, "{status}");
+    world.finish(&[]);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "status and a whole run took {took:?}");
+    world.check();
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod instances;
 mod kills;
 mod letters;
 mod outages;
+mod refusals;
 mod savepoints;
 #[cfg(feature = "tls")]
 mod secure;

@@ -16,7 +16,7 @@ mod consume;
 mod describe;
 mod produce;
 
-pub(super) use committed::committed;
+pub(super) use committed::{Position, committed};
 pub(super) use consume::{Keep, Message, PartitionQueue, Topic};
 pub(super) use describe::topic_id;
 pub(super) use produce::{Produced, Producer};
