@@ -166,6 +166,8 @@ pub struct Commit<'a> {
     pub output: &'a [Outgoing],
     /// Where sources stand that read from the decider's own system: for lag tools. What decides is the manifest that the record names.
     pub mirror: &'a [Mirrored],
+    /// How soon the next commit is due at the latest: for how long who has taken over may be silent.
+    pub period: Duration,
 }
 
 /// Where one partition of a source stands.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use millpond_engine::Lines as _;
 use millpond_engine::ledger::Ledger;
-use millpond_engine::sink::{Begin, Commit, Decider, Mirrored, Opened, Outgoing, Outlet, Patience, System};
+use millpond_engine::sink::{Begin, Commit, Decider, Opened, Outgoing, Outlet, Patience, System};
 use millpond_engine::{Delivery, Env, Exit, Fault};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
@@ -21,10 +21,10 @@ use rdkafka::producer::Producer as _;
 
 use super::client::Context;
 use super::failure::{Class, Failure};
+use super::mirror::Mirror;
 use super::outlets::{self, Output};
 use super::producer::{self, Purpose};
 use super::raw::{self, Producer};
-use super::transaction::MIRROR;
 use super::{Kafka, ask, fault};
 
 /// How often a fence is tried that others come in between of.
@@ -83,8 +83,9 @@ pub(super) struct KafkaDecider {
     pub(super) before: Option<String>,
     /// The producer may be hit by a request of an earlier transaction that is still on its way.
     pub(super) stale: bool,
-    pub(super) mirrored: Vec<Mirrored>,
-    pub(super) mirrored_at: Option<Instant>,
+    pub(super) mirror: Mirror,
+    /// The positions in the transaction that was begun last, by their place in its commit.
+    pub(super) mirroring: Vec<usize>,
     pub(super) run: String,
     pub(super) delivery: Delivery,
     pub(super) patience: Patience,
@@ -107,8 +108,8 @@ impl KafkaDecider {
             last: None,
             before: None,
             stale: false,
-            mirrored: Vec::new(),
-            mirrored_at: None,
+            mirror: Mirror::default(),
+            mirroring: Vec::new(),
             run: String::new(),
             delivery: Delivery::ExactlyOnce,
             patience: Patience::default(),
@@ -308,10 +309,7 @@ impl Decider for KafkaDecider {
         self.settle_all(commit)?;
         self.patience.over();
         self.before = self.last.replace(commit.record.to_owned());
-        commit.mirror.clone_into(&mut self.mirrored);
-        if self.mirrored_at.is_none_or(|at| at.elapsed() >= MIRROR) {
-            self.mirrored_at = Some(Instant::now());
-        }
+        self.mirror.written(commit.mirror, &std::mem::take(&mut self.mirroring), Instant::now());
         Ok(())
     }
 

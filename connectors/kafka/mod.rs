@@ -24,9 +24,8 @@
 //! so that a second instance takes over instead of writing beside the first.
 //!
 //! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `ask` asks until
-//! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `ask` asks until
 //! there is an answer, `connect` for partitions and offsets, `source` and `hand` read, `place` says what is wrong there, `outlets` makes the topics that are written,
-//! `send` writes, `transaction` and `decider` commit, `writer` is for programs that feed topics, `raw` calls librdkafka.
+//! `send` writes, `transaction` and `decider` commit, `mirror` says which positions are written beside, `writer` is for programs that feed topics, `raw` calls librdkafka.
 
 mod ask;
 mod client;
@@ -37,6 +36,7 @@ mod fault;
 mod follow;
 mod hand;
 mod ledger;
+mod mirror;
 mod options;
 mod outlets;
 mod place;
@@ -191,8 +191,7 @@ impl Topics for Kafka {
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown =
-            self.settings.iter().map(|(name, value)| (name, if settings::secret(name) { "***" } else { value }));
-        f.debug_struct("Kafka").field("brokers", &self.brokers).field("settings", &shown.collect::<Vec<_>>()).finish()
+        // Names only: a name that is mistyped is not known for a secret's.
+        f.debug_struct("Kafka").field("brokers", &self.brokers).field("settings", &self.settings.keys()).finish()
     }
 }

@@ -48,7 +48,10 @@ impl KafkaOptions {
     /// Whether a cluster is named at all.
     #[must_use]
     pub fn given(&self) -> bool {
-        self.brokers.is_some() || self.kafka_properties.is_some()
+        let environment = std::env::var(ENVIRONMENT).unwrap_or_default();
+        let mut parts = self.kafka.iter().flat_map(|text| split(text)).chain(split(&environment));
+        let named = parts.any(|part| part.split('=').next().is_some_and(|name| name.trim() == "bootstrap.servers"));
+        self.brokers.is_some() || self.kafka_properties.is_some() || named
     }
 
     /// The cluster.
@@ -163,6 +166,9 @@ mod tests {
     fn brokers_may_come_from_the_file_and_must_come_from_somewhere() {
         let none = KafkaOptions::default();
         assert!(!none.given());
+        let named = KafkaOptions { brokers: None, ..options(&["client.id=x,bootstrap.servers=o:1"]) };
+        assert!(named.given() && options(&[]).given());
+        assert_eq!(named.merged("bootstrap.servers=f:1", "").unwrap(), Kafka::brokers("o:1").set("client.id", "x"));
         assert_eq!(none.merged("bootstrap.servers=f:1", "").unwrap(), Kafka::brokers("f:1"));
         assert_eq!(options(&[]).merged("bootstrap.servers=f:1", "").unwrap(), Kafka::brokers("b:9092"));
         let fault = none.merged("", "").unwrap_err();
@@ -190,5 +196,7 @@ mod tests {
         let secret = options(&["sasl.password=hunter2,client.id=x"]);
         assert!(!format!("{secret:?}").contains("hunter2"), "{secret:?}");
         assert!(!format!("{:?}", secret.merged("", "").unwrap()).contains("hunter2"));
+        let mistyped = Kafka::brokers("b:1").set("sasl.passwrd", "hunter2");
+        assert!(!format!("{mistyped:?}").contains("hunter2"), "{mistyped:?}");
     }
 }

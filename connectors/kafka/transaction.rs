@@ -27,8 +27,6 @@ const LONG: Duration = Duration::from_secs(2);
 const RESENDS: u32 = 5;
 /// How long it is waited before such a record is sent again.
 const RESEND: Duration = Duration::from_secs(1);
-/// A mirrored position is written again after this long, or it would expire.
-pub(super) const MIRROR: Duration = Duration::from_hours(1);
 
 /// What a new producer found after an unknown outcome.
 enum Settled {
@@ -132,7 +130,7 @@ impl KafkaDecider {
     }
 
     /// The commit record in its carrier, and beside it where sources stand that have moved.
-    fn offsets(&self, commit: &Commit<'_>, mirrored: bool) -> TopicPartitionList {
+    fn offsets(&mut self, commit: &Commit<'_>, mirrored: bool) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
         let mut add = |topic: &str, partition: u32, offset: u64, metadata: &str| {
             let mut element = list.add_partition(topic, i32::try_from(partition).unwrap_or(i32::MAX));
@@ -141,15 +139,16 @@ impl KafkaDecider {
             element.set_offset(offset).expect("an epoch or offset is no negative number");
         };
         add(self.carrier(), 0, commit.epoch, commit.record);
-        let renew = self.mirrored_at.is_none_or(|at| at.elapsed() >= MIRROR);
         let mark = format!("{}:{}", self.run, commit.epoch);
-        for mirrored in commit.mirror.iter().filter(|_| mirrored) {
+        let places = if mirrored { self.mirror.due(commit.mirror, Instant::now()) } else { Vec::new() };
+        for place in &places {
+            let of = &commit.mirror[*place];
             // A topic that is input and carrier keeps the record.
-            let carries = mirrored.partition == 0 && mirrored.from == self.carrier();
-            if !carries && (renew || !self.mirrored.contains(mirrored)) {
-                add(&mirrored.from, mirrored.partition, mirrored.next, &mark);
+            if of.partition != 0 || of.from != self.carrier() {
+                add(&of.from, of.partition, of.next, &mark);
             }
         }
+        self.mirroring = places;
         list
     }
 
@@ -161,9 +160,8 @@ impl KafkaDecider {
         self.commits = None;
         if fenced {
             // Perhaps the broker only gave up on a slow transaction. Fencing at once would end whoever has taken over, and he us, for ever.
-            let period = commit.record.rsplit('|').next().and_then(|period| period.parse().ok()).unwrap_or(2_000);
             let began = Instant::now();
-            while began.elapsed() < Duration::from_millis(period) * 2 && !self.patience.exhausted() {
+            while began.elapsed() < commit.period.saturating_mul(2) && !self.patience.exhausted() {
                 let now = self.read_record()?;
                 if now.as_deref() != Some(commit.record) && now != self.last {
                     return Err(self.superseded(now));
@@ -227,8 +225,8 @@ impl KafkaDecider {
             self.waits("committing", &failure.to_string());
             let refused = self.refused_record();
             // Positions are for lag tools. Where they have no place any more, whoever reads there finds out why.
-            let mirrors = !commit.mirror.is_empty() && fault::class(failure.code()) == fault::Class::Missing;
-            if mirrored && mirrors && refused.is_none() {
+            let mirrors = !self.mirroring.is_empty() && fault::class(failure.code()) == fault::Class::Missing;
+            if mirrors && refused.is_none() {
                 mirrored = false;
             } else {
                 self.check_refused(&failure, refused, &mut resends)?;

@@ -1,11 +1,16 @@
 //! A program that feeds topics, each record once: what it appends becomes visible together with how far it has got.
 
+use std::time::Duration;
+
 use millpond_engine::sink::{Begin, Commit, Decider as _, Outgoing, Outlet, Patience};
 use millpond_engine::{Delivery, Env, Exit, Fault};
 use millpond_state::Timestamp;
 
 use super::Kafka;
 use super::decider::KafkaDecider;
+
+/// How long a writer that was fenced watches whether it was by another one: a program need not commit at any set time.
+const PERIOD: Duration = Duration::from_secs(2);
 
 /// What a [`KafkaWriter`] committed last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +115,8 @@ impl KafkaWriter {
             return Err(Fault::new(Exit::Usage, text));
         }
         let record = format!("v1|{}|{number}|{text}", self.name);
-        self.decider.commit(&Commit { epoch: number, record: &record, output: &self.waiting, mirror: &[] })?;
+        let output = &self.waiting;
+        self.decider.commit(&Commit { epoch: number, record: &record, output, mirror: &[], period: PERIOD })?;
         for waiting in &mut self.waiting {
             *waiting = Outgoing::new(waiting.sink, number);
         }

@@ -1,5 +1,7 @@
 //! The log as decider: fence, evidence, atomic commits, what is refused.
 
+use std::time::Duration;
+
 use millpond_engine::sink::{Begin, Commit, Decider, Opened, Outgoing, Outlet, Patience};
 use millpond_engine::{Delivery, Env, Exit, Fault};
 use millpond_state::Timestamp;
@@ -53,7 +55,7 @@ fn outgoing(sink: u32, epoch: u64, values: &[&str]) -> Outgoing {
 
 /// Commits epoch 1.
 fn commit(decider: &mut dyn Decider, record: &str, output: &[Outgoing]) {
-    decider.commit(&Commit { epoch: 1, record, output, mirror: &[] }).unwrap();
+    decider.commit(&Commit { epoch: 1, record, output, mirror: &[], period: Duration::from_secs(2) }).unwrap();
 }
 
 /// Values and `millpond` headers of partition 1.

@@ -22,7 +22,7 @@ use crate::sink::{Commit, Decider, Follower, Mirrored, Outgoing};
 use crate::{Fault, Reached};
 
 /// An idle job commits at least this often.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Where each sink's output goes.
 pub(crate) struct Routes {
@@ -317,6 +317,7 @@ impl Coordinator {
         };
         self.publish()?;
         let clock = clock::wall();
+        let period = self.interval.max(HEARTBEAT);
         let record = CommitRecord {
             job: self.job.0.clone(),
             version: self.job.1,
@@ -325,7 +326,7 @@ impl Coordinator {
             checksum,
             instance: self.instance.clone(),
             clock,
-            period_ms: self.interval.max(HEARTBEAT).as_millis() as u64,
+            period_ms: period.as_millis() as u64,
         };
         let later = self.output.split_off(&(epoch + 1));
         let output = std::mem::replace(&mut self.output, later);
@@ -334,7 +335,7 @@ impl Coordinator {
         let (record, mirror) = (record.to_string(), self.mirror(&manifest));
         let ahead = self.delivery == Delivery::AtMostOnce;
         let output = if ahead { &[] } else { &decided[..] };
-        self.routes.decider.commit(&Commit { epoch, record: &record, output, mirror: &mirror })?;
+        self.routes.decider.commit(&Commit { epoch, record: &record, output, mirror: &mirror, period })?;
         if ahead {
             crate::failpoint::hit("between");
             decided.iter().try_for_each(|batch| self.routes.decider.stage(batch))?;

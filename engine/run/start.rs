@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use millpond_state::store::{Manifest, Newer, RunId, Store};
 
-use super::coordinator::{Committed, Coordinator, Routes};
+use super::coordinator::{Committed, Coordinator, HEARTBEAT, Routes};
 use super::lanes::{Lane, Lanes, Standing};
 use super::pointer::Pointer;
 use super::reached::{reached, savepoint};
@@ -143,7 +143,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let patience = Patience::default();
     let begin = Begin { run: run_id.to_string(), delivery: run.delivery, patience: patience.clone() };
     routes.decider.begin(&begin);
-    let period_ms = run.interval.as_millis().max(2_000) as u64;
+    let period = run.interval.max(HEARTBEAT);
     if genesis {
         crate::failpoint::hit("genesis");
         let checksum = store
@@ -152,10 +152,16 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         let (job, version) = (env.job.clone(), env.version);
         let parent = record.as_ref().map(|record| record.id);
         let id = manifest.id;
-        let instance = instance.clone();
+        let (instance, period_ms) = (instance.clone(), period.as_millis() as u64);
         let record = CommitRecord { job, version, id, parent, checksum, instance, clock: clock::wall(), period_ms };
         let record = record.to_string();
-        routes.decider.commit(&Commit { epoch: manifest.id.epoch, record: &record, output: &[], mirror: &[] })?;
+        routes.decider.commit(&Commit {
+            epoch: manifest.id.epoch,
+            record: &record,
+            output: &[],
+            mirror: &[],
+            period,
+        })?;
         crate::failpoint::hit("begun");
     }
     if takes_over {

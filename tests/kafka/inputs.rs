@@ -1,4 +1,4 @@
-//! Inputs as other programs leave them: transactions that are open or aborted, partitions that appear, a thousand of them, tombstones.
+//! Inputs as other programs leave them: transactions that are open or aborted, partitions that appear, a thousand of them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

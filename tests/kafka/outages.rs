@@ -1,5 +1,6 @@
 //! A broker that dies, comes back, or is away for a while: it costs time only, and the status says so.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::broker;
@@ -11,14 +12,32 @@ fn a_broker_that_is_killed_and_started_again_costs_time_only() {
     let broker = broker::other();
     let world = World::on(broker.cluster(), "crash", 2);
     world.feed(3_000);
-    let mut job = world.relay_process(&[]);
+    let mut job = world.relay("run", &[]);
+    // Each transaction stays open for a while with its output in it, so that the broker dies in the middle of one.
+    job.env("MILLPOND_FAILPOINT", "sent:*:1s");
+    let mut job = world.start(job);
     job.until("some clicks relayed", || world.relayed(1_000));
-    for round in 1..=3 {
-        broker.call("kill9").unwrap();
-        broker.call("start").unwrap();
-        world.writer().clicks(&CLICKS, round * 3_000..(round + 1) * 3_000);
-        job.until("everything relayed", || world.relayed_all());
-    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (writer, over) = (world.writer(), &over);
+        // All the time, so that there is output in every transaction.
+        let feeding = scope.spawn(move || {
+            for from in (3_000..).step_by(100).take_while(|_| !over.load(Ordering::Relaxed)) {
+                writer.hand_over(&CLICKS, from..from + 100);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            writer.flush();
+        });
+        for _ in 0..2 {
+            let before = world.relayed_count();
+            job.until("more relayed", || world.relayed(before + 100));
+            broker.call("kill9").unwrap();
+            broker.call("start").unwrap();
+        }
+        over.store(true, Ordering::Relaxed);
+        feeding.join().unwrap();
+    });
+    job.until("everything relayed", || world.relayed_all());
     job.stop();
     job.succeed();
     world.check_relay();

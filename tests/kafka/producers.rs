@@ -53,6 +53,12 @@ impl Writer {
 
     /// The clicks of these numbers, each to the partition of its key, and waits until they are written.
     pub(crate) fn clicks(&self, clicks: &Clicks, numbers: std::ops::Range<u64>) {
+        self.hand_over(clicks, numbers);
+        self.flush();
+    }
+
+    /// The same, not waited for.
+    pub(crate) fn hand_over(&self, clicks: &Clicks, numbers: std::ops::Range<u64>) {
         for number in numbers {
             let click = clicks.click(number);
             let (mut key, mut value) = (Vec::new(), Vec::new());
@@ -60,7 +66,6 @@ impl Writer {
             click.put_value(&mut value);
             self.record(partition_of(&key, self.partitions), Some(&key), Some(&value));
         }
-        self.flush();
     }
 
     /// One record, not waited for.

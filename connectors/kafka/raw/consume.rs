@@ -57,8 +57,8 @@ pub(in crate::kafka) struct PartitionQueue<C: ConsumerContext + 'static> {
     topic: Rc<Topic<C>>,
     partition: i32,
     queue: NonNull<rd::rd_kafka_queue_t>,
-    /// Boxed, since librdkafka holds its address.
-    signal: Box<Signal>,
+    /// Made from a box, which `drop` frees. No box: librdkafka holds its address too, and a box that is moved would be its only owner.
+    signal: NonNull<Signal>,
     /// What was taken last and is kept, by offset.
     held: Vec<Message>,
     pointers: Vec<*mut rd::rd_kafka_message_t>,
@@ -72,7 +72,7 @@ struct Signal {
 
 /// Called by librdkafka when an empty queue got something, by one of its threads, under the queue's lock.
 unsafe extern "C" fn on_some(_: *mut rd::rd_kafka_t, signal: *mut c_void) {
-    // SAFETY: it is the address of the box in the queue's `PartitionQueue`, which unregisters this before it lets go of the box.
+    // SAFETY: it is the address of what the queue's `PartitionQueue` owns and only shares, and frees after it has unregistered this.
     let signal = unsafe { &*signal.cast::<Signal>() };
     signal.some.store(true, Ordering::Release);
     signal.waker.wake();
@@ -94,10 +94,9 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         // SAFETY: the client is alive; a new queue is never null.
         let queue = unsafe { rd::rd_kafka_queue_new(topic.consumer.client().native_ptr()) };
         let queue = NonNull::new(queue).expect("librdkafka ends the process when it has no memory");
-        let mut signal = Box::new(Signal { some: AtomicBool::new(false), waker });
-        let address = ptr::from_mut::<Signal>(&mut signal).cast();
+        let signal = NonNull::from(Box::leak(Box::new(Signal { some: AtomicBool::new(false), waker })));
         // SAFETY: the queue is alive, and the address is good until `drop` unregisters it.
-        unsafe { rd::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(on_some), address) };
+        unsafe { rd::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(on_some), signal.as_ptr().cast()) };
         let this = PartitionQueue {
             topic: Rc::clone(topic),
             partition,
@@ -116,12 +115,17 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         Ok(this)
     }
 
+    fn signal(&self) -> &Signal {
+        // SAFETY: it lives until `drop`, and is only ever shared.
+        unsafe { self.signal.as_ref() }
+    }
+
     /// Shows at most `most` messages that are here, in order; errors and the end of the partition come as messages too. Answers how many
     /// there were; with fewer than `most` the queue was empty, and the waker will be called. Never blocks.
     pub(in crate::kafka) fn take(&mut self, most: usize, mut each: impl FnMut(&Message) -> Keep) -> usize {
         self.held.clear();
         // Cleared before the queue is looked at, so that what comes in between is not missed.
-        if most == 0 || !self.signal.some.swap(false, Ordering::AcqRel) {
+        if most == 0 || !self.signal().some.swap(false, Ordering::AcqRel) {
             return 0;
         }
         self.pointers.clear();
@@ -134,7 +138,7 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         // SAFETY: so many were written.
         unsafe { self.pointers.set_len(count) };
         if count == most {
-            self.signal.some.store(true, Ordering::Release);
+            self.signal().some.store(true, Ordering::Release);
         }
         // All are owned before the first is shown: a panic in `each` frees them too.
         for message in Owned(&self.pointers, 0) {
@@ -160,7 +164,7 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         let offset = i64::try_from(offset).map_err(|_| RDKafkaErrorCode::OffsetOutOfRange)?;
         // SAFETY: the topic is alive; with a time-out of 0 it only asks, and what was fetched before is dropped by its version.
         let error = unsafe { rd::rd_kafka_seek(self.topic.topic.as_ptr(), self.partition, offset, 0) };
-        self.signal.some.store(true, Ordering::Release);
+        self.signal().some.store(true, Ordering::Release);
         match error {
             rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
             error => Err(error.into()),
@@ -184,11 +188,12 @@ impl<C: ConsumerContext + 'static> Drop for PartitionQueue<C> {
     fn drop(&mut self) {
         self.held.clear();
         // SAFETY: topic and queue are alive. Stopping waits for librdkafka's own thread, not for a broker; once the callback is
-        // unregistered (under the queue's lock) nobody has the signal's address; the queue frees what is left in it.
+        // unregistered (under the queue's lock) nobody has the signal's address, which was a box's; the queue frees what is left in it.
         unsafe {
             rd::rd_kafka_consume_stop(self.topic.topic.as_ptr(), self.partition);
             rd::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
             rd::rd_kafka_queue_destroy(self.queue.as_ptr());
+            drop(Box::from_raw(self.signal.as_ptr()));
         }
     }
 }
