@@ -37,7 +37,7 @@ pub struct Fed {
 #[must_use = "what is appended becomes visible with `commit`"]
 pub struct KafkaWriter {
     name: String,
-    decider: KafkaDecider,
+    decider: Box<KafkaDecider>,
     last: Option<Fed>,
     waiting: Vec<Outgoing>,
 }
@@ -61,7 +61,7 @@ impl Kafka {
         if outlets.is_empty() {
             return Err(Fault::new(Exit::Usage, format!("the writer {name} has no topic to write to")));
         }
-        let mut decider = KafkaDecider::new(self, &env, &outlets);
+        let mut decider = Box::new(KafkaDecider::new(self, &env, &outlets));
         let last = decider.fence()?.map(|record| parse(name, &record)).transpose()?;
         decider.create(partitions)?;
         let run = last.as_ref().map_or(0, |fed: &Fed| fed.number).to_string();
