@@ -87,7 +87,7 @@ impl Place {
                     Err(error) => return Err(error.into()),
                 }
                 let claim = writer.claim(&topic)?;
-                Ok(Feeder::Log(writer, claim))
+                Ok(Feeder::Log(Box::new(writer), claim))
             }
             At::Kafka(kafka) => Ok(Feeder::Kafka(kafka.writer(&name, &[&topic], AIRPORTS.len() as u32)?)),
         }
@@ -96,7 +96,7 @@ impl Place {
 
 /// Appends departures and how far it got in one commit.
 pub(crate) enum Feeder {
-    Log(Writer, Claim),
+    Log(Box<Writer>, Claim),
     Kafka(KafkaWriter),
 }
 
