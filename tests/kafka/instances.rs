@@ -68,3 +68,19 @@ fn of_two_instances_that_start_at_once_one_does_the_work() {
         world.check();
     }
 }
+
+#[test]
+fn of_two_instances_with_disks_of_their_own_that_start_at_once_one_does_the_work() {
+    let world = World::new("strangers", 2);
+    world.feed(10_000);
+    let dir = tempfile::tempdir().unwrap();
+    let other = World { cluster: world.cluster.clone(), name: world.name.clone(), dir, more: Vec::new() };
+    let mut both = [world.run(&["--until-end"]), other.run(&["--until-end"])];
+    let codes: Vec<_> = both.iter_mut().map(|job| job.wait().code()).collect();
+    // Whoever finds the record of a checkpoint that is on the other's disk has nothing to go on from, and guesses nothing.
+    let leaves = [Exit::AlreadyRunning, Exit::Restore].map(|exit| Some(i32::from(exit.code())));
+    let done = codes.iter().filter(|code| **code == Some(0)).count();
+    let left = codes.iter().filter(|code| leaves.contains(code)).count();
+    assert_eq!((done, left), (1, 1), "{codes:?}\n{}\n{}", both[0].said(), both[1].said());
+    world.check();
+}
