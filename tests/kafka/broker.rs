@@ -86,6 +86,16 @@ impl Broker {
         Cluster::at(&format!("127.0.0.1:{}", self.port))
     }
 
+    /// Whether these bytes lie in the files of a topic as they are.
+    pub(crate) fn holds(&self, topic: &str, bytes: &[u8]) -> bool {
+        let dirs = fs::read_dir(self.home.join(self.port.to_string()).join("data")).unwrap();
+        let dirs = dirs.map(|dir| dir.unwrap().path());
+        let of_it = dirs.filter(|dir| dir.file_name().unwrap().to_string_lossy().starts_with(&format!("{topic}-")));
+        let files: Vec<_> = of_it.flat_map(|dir| fs::read_dir(dir).unwrap()).map(|file| file.unwrap().path()).collect();
+        let logs = files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "log"));
+        logs.map(|log| fs::read(log).unwrap()).any(|log| log.windows(bytes.len()).any(|window| window == bytes))
+    }
+
     /// The address of its listener with TLS.
     #[cfg(feature = "tls")]
     pub(crate) fn tls(&self) -> String {

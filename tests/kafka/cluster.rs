@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -89,6 +89,23 @@ impl Cluster {
         element.set_offset(Offset::Offset(offset as i64)).unwrap();
         element.set_metadata(metadata);
         stranger.commit(&list, CommitMode::Sync).unwrap();
+    }
+
+    /// The next offsets that a group has committed for the partitions of a topic.
+    pub(crate) fn committed(&self, group: &str, topic: &str) -> Vec<Option<u64>> {
+        let reader: BaseConsumer = self.client().set("group.id", group).create().unwrap();
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition_range(topic, 0, self.partitions(topic).unwrap() as i32 - 1);
+        let found = reader.committed_offsets(wanted, PATIENCE).unwrap();
+        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset as u64) } else { None };
+        found.elements().iter().map(|element| offset(element.offset())).collect()
+    }
+
+    /// A setting of a topic.
+    pub(crate) fn setting(&self, topic: &str, name: &str) -> String {
+        let found = block_on(self.admin().describe_configs([&ResourceSpecifier::Topic(topic)], &options())).unwrap();
+        let found = found.into_iter().next().unwrap().unwrap();
+        found.get(name).unwrap().value.clone().unwrap()
     }
 
     /// How many partitions a topic has, if there is one.
