@@ -19,11 +19,12 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::Consumer;
+use super::client::{Consumer, Context};
 use super::failure::{Class, Failure};
 use super::follow::{Follow, READER};
 use super::outlets::{self, Output};
 use super::producer::{Purpose, REQUEST};
+use super::raw::Producer;
 use super::{Kafka, ask, fault};
 
 /// How often a decision is made anew because somebody else came in between.
@@ -95,16 +96,11 @@ impl KafkaLedger {
         outcome
     }
 
-    /// One decision under the fence. `None` when somebody else came in between, or the outcome is not known.
-    fn attempt(
-        &self,
-        own: Own<'_>,
-        largest: u64,
-        decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>,
-    ) -> Result<Option<()>, Fault> {
-        let (producer, _) = self.kafka.producer(&Purpose::Commits(own.writer.to_owned()), largest)?;
+    /// Fences every other one that writes under a transactional id.
+    fn fence(&self, id: &str, what: &str, largest: u64) -> Result<Producer<Context>, Fault> {
+        let (producer, _) = self.kafka.producer(&Purpose::Commits(id.to_owned()), largest)?;
         let client = producer.client();
-        self.kafka.ask_within(PATIENCE, &format!("taking over topic {}", own.topic), || {
+        self.kafka.ask_within(PATIENCE, what, || {
             client.poll(Duration::ZERO);
             client.init_transactions(REQUEST).map_err(Failure::from).map_err(|failure| match failure.class() {
                 Class::Again => Code::OperationTimedOut,
@@ -112,6 +108,18 @@ impl KafkaLedger {
                 _ => failure.code(),
             })
         })?;
+        Ok(producer)
+    }
+
+    /// One decision under the fence. `None` when somebody else came in between, or the outcome is not known.
+    fn attempt(
+        &self,
+        own: Own<'_>,
+        largest: u64,
+        decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>,
+    ) -> Result<Option<()>, Fault> {
+        let producer = self.fence(own.writer, &format!("taking over topic {}", own.topic), largest)?;
+        let client = producer.client();
         let added = decide()?;
         if added.is_empty() {
             return Ok(Some(()));
@@ -262,6 +270,8 @@ impl Ledger for KafkaLedger {
         let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
         let admin = self.kafka.admin()?;
         let group = self.kafka.reader(owner)?;
+        // Should it run somewhere after all, it commits nothing any more.
+        self.fence(owner, &format!("fencing {owner}"), 1 << 20)?;
         for topic in outputs {
             let Some(kept) = self.kept(topic)? else { continue };
             let empty = kept.iter().all(|kept| kept.is_empty());

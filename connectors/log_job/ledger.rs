@@ -144,6 +144,10 @@ impl Ledger for LogLedger {
     }
 
     fn delete(&self, owner: &str, outputs: &[String]) -> Result<(), Fault> {
+        if self.log.writers()?.iter().any(|writer| writer == owner) {
+            // Its lock is the proof that it does not run, wherever its state is.
+            drop(self.log.writer(owner)?);
+        }
         for output in outputs {
             let Some(topic) = there(self.log.topic(output))? else { continue };
             if topic.writer.as_deref() == Some(owner) {

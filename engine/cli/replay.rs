@@ -35,9 +35,15 @@ pub(super) fn parse_throttle(text: &str) -> Result<Throttle, String> {
     number.checked_mul(unit).filter(|bytes| *bytes > 0).map(Throttle::Bytes).ok_or_else(refused)
 }
 
-/// Refuses a first start from the earliest record where retention has taken the beginning: of whatever a savepoint has no position for.
+/// Refuses a first start from the earliest record, or from a time, where retention has taken the beginning: of whatever a savepoint has no
+/// position for. It is a first start until something was read: one that was killed before may find less than it found.
 pub(super) fn whole(draw: &Draw, env: &Env, from: &From, begins: Option<&Begins>) -> Result<(), Fault> {
-    if *from != From::Earliest || crate::peek(draw, env)?.is_some() {
+    if !matches!(from, From::Earliest | From::Time(_)) {
+        return Ok(());
+    }
+    if let Some((record, manifest)) = crate::peek(draw, env)?
+        && (record.id.epoch > 0 || crate::run::reached::savepoint(&manifest).is_some())
+    {
         return Ok(());
     }
     let graph = drawn(draw, env)?;
@@ -45,7 +51,14 @@ pub(super) fn whole(draw: &Draw, env: &Env, from: &From, begins: Option<&Begins>
     for source in graph.sources.borrow().iter() {
         // Where it goes on is looked at when it does.
         let goes_on = |partition: u32| begins.is_some_and(|begins| begins.position(&source.uid, partition).is_some());
-        let found = (source.connect)(env, from)?;
+        let mut found = (source.connect)(env, from)?;
+        if let From::Time(_) = from {
+            // What lies at the oldest record may have had others of that time before it.
+            let oldest = (source.connect)(env, &From::Earliest)?;
+            found.retain(|found| {
+                oldest.iter().any(|oldest| oldest.partition == found.partition && oldest.start == found.start)
+            });
+        }
         for partition in found.iter().filter(|found| found.start > 0 && !goes_on(found.partition)) {
             let (uid, number, start) = (&source.uid, partition.partition, partition.start);
             missing.push(format!("{uid} partition {number} begins at offset {start}"));

@@ -28,8 +28,13 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
         terminal::say(&savepoints::table(begins, &env));
         begins.fits(&env)?;
     }
-    if replayed && !options::flag(matches, id::FROM_OLDEST) {
-        replay::whole(&*draw, &env, &run.from, begins.as_ref())?;
+    let mut from = run.from.to_string();
+    if replayed {
+        match replay::whole(&*draw, &env, &run.from, begins.as_ref()) {
+            // Its outputs are not whole from the beginning: `compare` goes by that.
+            Err(_) if options::flag(matches, id::FROM_OLDEST) => from = format!("{from}, oldest kept"),
+            whole => whole?,
+        }
     }
     let mut watch = replayed.then(|| replay::Watch::new(&*draw, &env)).transpose()?;
     let until_caught_up = options::flag(matches, id::UNTIL_CAUGHT_UP);
@@ -41,10 +46,11 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     if new {
         terminal::say(&doubled(&*draw, &env));
     }
-    let introduced = Introduced::new(&*draw, &env, &plan, run.from.to_string())?;
+    let introduced = Introduced::new(&*draw, &env, &plan, from)?;
     let running = crate::start(run, draw)?;
     let report: Report = Arc::new(running.reporter());
-    let beating = match introduced.map(|introduced| introduced.register(Arc::clone(&report))).transpose() {
+    let registered = introduced.map(|introduced| introduced.register(Arc::clone(&report), running.stopper()));
+    let beating = match registered.transpose() {
         Ok(beating) => beating,
         Err(fault) => {
             // It was retired meanwhile, or nobody would learn that it runs.

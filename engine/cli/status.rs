@@ -57,7 +57,7 @@ fn page(status: &Status, now: i64) -> String {
         format!(", held by {}/{}{since}", holder.source, holder.partition)
     });
     line("watermark", format!("{}{}", status.watermark, holder.unwrap_or_default()));
-    if let Some(lag) = progress::lag(status) {
+    if let Some(lag) = progress::known_lag(status) {
         line("lag", format!("{} records", figures::count(lag)));
     }
     if status.budget > 0 {

@@ -56,6 +56,9 @@ pub struct LiveRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     job: String,
+    /// The output, by which a position is told from one of another output; not in those of earlier releases.
+    #[serde(default)]
+    output: Option<String>,
     place: Place,
     /// Offsets of the next records of the version that is read.
     next: Vec<u64>,
@@ -167,6 +170,14 @@ impl Live {
             (None, Start::Position(position)) => position.job.clone(),
             (None, Start::Time(_)) => writer(&*ledger, &output)?,
         };
+        if let Start::Position(position) = &start
+            && (position.job != job || position.output.as_ref().is_some_and(|of| *of != output))
+        {
+            let of = position.output.as_deref().unwrap_or("an output");
+            let text =
+                format!("this is a position in {of} of job {}, and {output} of job {job} is to be read", position.job);
+            return Err(Fault::new(Exit::Usage, text));
+        }
         let registry = ledger.name();
         let entry = crate::registry::look(&*ledger, &job)?
             .ok_or_else(|| Fault::new(Exit::Usage, format!("job {job} is not in the registry in {registry}")))?;
@@ -243,5 +254,19 @@ fn starts(ledger: &dyn Ledger, entry: &Entry, output: &str, leg: usize, from: Ti
     if from > leg.from(output) {
         return ledger.find(&at.at, from);
     }
-    Ok(leg.starts(output).to_vec())
+    let mut starts = leg.starts(output).to_vec();
+    // Retention may have passed where the leg began since that was decided: it is read from what is there.
+    for (partition, (start, kept)) in starts.iter_mut().zip(ledger.kept(&at.at)?.unwrap_or_default()).enumerate() {
+        if *start < kept.start {
+            tracing::warn!(
+                topic = at.at,
+                partition,
+                from = *start,
+                kept = kept.start,
+                "retention has taken rows of the line; it is read on behind them"
+            );
+            *start = kept.start;
+        }
+    }
+    Ok(starts)
 }

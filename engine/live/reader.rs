@@ -80,8 +80,24 @@ impl LiveReader {
             next: leaving.reading.next.clone(),
         });
         let (job, place, next) = (self.job.clone(), self.place, self.current.next.clone());
+        let output = Some(self.output.clone());
         let (aside, handed) = (self.aside.clone(), self.handed.clone());
-        Position { job, place, next, aside, handed, behind: behind.collect() }
+        Position { job, output, place, next, aside, handed, behind: behind.collect() }
+    }
+
+    /// Whether it has read all that its versions have committed by now.
+    pub(crate) fn is_at_end(&self) -> Result<bool, Fault> {
+        for reading in self.behind.iter().map(|leaving| &leaving.reading).chain([&self.current]) {
+            let Some(output) = self.entry.output(reading.version, &self.output) else { continue };
+            let kept = self.ledger.kept(&output.at)?.unwrap_or_default();
+            let read = |(at, kept): (usize, &std::ops::Range<u64>)| {
+                kept.is_empty() || reading.next.get(at).is_some_and(|next| *next >= kept.end)
+            };
+            if !kept.iter().enumerate().all(read) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn look(&mut self) -> Result<VecDeque<LiveRow>, Fault> {
@@ -178,8 +194,9 @@ impl LiveReader {
         Fault::new(
             Exit::Refused,
             format!(
-                "version {version} of job {job} was retired while this reader of {output} stood in it, having handed out rows before \
-                 {until}; begin a new reader with `.since(..)` from there"
+                "version {version} of job {job} was retired while this reader of {output} stood in it, or a switch to it was taken back. It \
+                 has handed out rows before {until}, but not all of them where partitions were not read equally far; begin a new reader with \
+                 `.since(..)` from a time up to which you have everything, or from the beginning"
             ),
         )
     }

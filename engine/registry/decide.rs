@@ -189,6 +189,9 @@ impl Entry {
                  `compare {live} {number} --expect FILE`, or promote with --uncompared",
                 compared.differences, compared.at
             ))),
+            Some(Compared { partial: Some(why), .. }) => {
+                Err(refused(format!("{who} was compared with version {live} only in part: {why}; {how}")))
+            }
             Some(compared) if compared.at.saturating_add(within) < facts.now => {
                 Err(refused(format!("{who} was compared with version {live} at {}, too long ago; {how}", compared.at)))
             }

@@ -6,6 +6,7 @@ use millpond_state::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::line::Leg;
+use super::switch::HEARD_WITHIN;
 use crate::{Exit, Fault, Reached};
 
 /// The format this release writes. An entry of a later one is read by nobody older: it would lose what it does not know.
@@ -147,6 +148,9 @@ pub struct Compared {
     pub differences: u64,
     /// Whether there were none, or exactly what was expected.
     pub passed: bool,
+    /// Why a promotion cannot rest on it, when it looked at a part of what both have only, or at nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<String>,
 }
 
 impl Entry {
@@ -227,6 +231,13 @@ impl Entry {
 }
 
 impl Version {
+    /// Whether it runs, as far as anybody knows: it said so lately, and did not say that it stopped.
+    #[must_use]
+    pub fn is_heard_of(&self, now: Timestamp) -> bool {
+        let heard = Timestamp::from_micros(self.standing.at).max(self.registered);
+        !matches!(self.standing.state, State::Stopped | State::Finished) && heard.saturating_add(HEARD_WITHIN) >= now
+    }
+
     /// How far an output has come, and its ends when that was said.
     #[must_use]
     pub fn reached(&self, output: &Output) -> crate::OutputReached {

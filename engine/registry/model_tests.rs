@@ -331,10 +331,13 @@ fn every_gate_holds() {
     told(&change(&|v| v.standing.state = State::Stopped), &gates(), "does not run");
     told(&change(&|v| v.standing.state = State::Finished), &gates(), "the line would end");
     told(&change(&|v| v.retiring = true), &gates(), "being retired");
-    let compared = Compared { with: 1, at: at(990), until: at(50), rows: 9, differences: 3, passed: true };
+    let compared =
+        Compared { with: 1, at: at(990), until: at(50), rows: 9, differences: 3, passed: true, partial: None };
     let with = |compared: Compared| change(&move |v: &mut Version| v.compared = Some(compared.clone()));
     assert!(try_it(&with(compared.clone()), &Gates::default()).is_ok());
     told(&with(Compared { passed: false, ..compared.clone() }), &Gates::default(), "differed from version 1 in 3 rows");
+    let partial = Some("out was not looked at".to_owned());
+    told(&with(Compared { partial, ..compared.clone() }), &Gates::default(), "only in part: out was not looked at");
     told(&with(Compared { with: 3, ..compared.clone() }), &Gates::default(), "was compared with version 3");
     told(&with(Compared { at: at(-90_000), ..compared }), &Gates::default(), "too long ago");
 }

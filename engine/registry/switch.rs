@@ -68,9 +68,8 @@ impl Facts<'_> {
         }
         let known = entry.versions.get(&number);
         let mut standing = known.map(|known| known.standing.clone()).unwrap_or_default();
-        let heard = Timestamp::from_micros(standing.at).max(known.map_or(Timestamp::MIN, |known| known.registered));
         let exact = matches!(standing.state, State::Stopped | State::Finished);
-        if !exact && (self.silent.contains(&number) || heard.saturating_add(HEARD_WITHIN) < self.now) {
+        if !exact && (self.silent.contains(&number) || !known.is_some_and(|known| known.is_heard_of(self.now))) {
             standing.state = State::Stopped;
         }
         Seen { number, standing, exact }

@@ -14,7 +14,7 @@ use crate::{Exit, Fault};
 
 /// A held lock.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(crate) struct Hold {
     _file: File,
 }
 
@@ -23,7 +23,7 @@ fn cannot(path: &Path) -> impl Fn(io::Error) -> Fault + '_ {
 }
 
 /// The directory's one lock, or a fault that says who has it.
-pub(super) fn directory(home: &Path) -> Result<Hold, Fault> {
+pub(crate) fn directory(home: &Path) -> Result<Hold, Fault> {
     let path = home.join("lock");
     let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
     let mut file = file.map_err(cannot(&path))?;

@@ -32,6 +32,9 @@ impl Standing {
     }
 }
 
+/// An end that nobody has looked for yet. No offset is it.
+const UNKNOWN: u64 = u64::MAX;
+
 /// One partition of one source.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -58,7 +61,8 @@ impl Lane {
             partition,
             watermark: AtomicI64::new(watermark.micros()),
             next: AtomicU64::new(next),
-            end: AtomicU64::new(end),
+            // What a start knows of no end is 0; a reader that looked says so of an empty partition.
+            end: AtomicU64::new(if end == 0 { UNKNOWN } else { end }),
             log_end: AtomicU64::new(0),
             standing: AtomicU8::new(standing as u8),
         }
@@ -69,8 +73,9 @@ impl Lane {
     pub(crate) fn next(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
     }
-    pub(crate) fn end(&self) -> u64 {
-        self.end.load(Ordering::Relaxed)
+    /// Where it ends, once anybody has looked.
+    pub(crate) fn end(&self) -> Option<u64> {
+        Some(self.end.load(Ordering::Relaxed)).filter(|end| *end != UNKNOWN)
     }
     /// Where the log itself ends, when that is further: what is between waits for a transaction.
     pub(crate) fn log_end(&self) -> u64 {
@@ -175,7 +180,8 @@ impl Lanes {
     /// Somebody has looked from outside: a partition ends there or further, also where its reader has to wait and does not know.
     pub(crate) fn know_end(&self, source: &str, partition: u32, end: u64) {
         if let Some(lane) = self.find(source, partition) {
-            lane.end.fetch_max(end, Ordering::Relaxed);
+            let further = |known| Some(if known == UNKNOWN { end } else { end.max(known) });
+            let _ = lane.end.fetch_update(Ordering::Relaxed, Ordering::Relaxed, further);
         }
     }
 }
@@ -183,6 +189,19 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_partition_has_an_end_and_one_that_nobody_has_looked_at_has_none() {
+        let lanes =
+            Lanes::new(vec![Lane::new("in", 0, Timestamp::MIN, 0, 0, Standing::Reading)], std::time::Duration::ZERO);
+        let lane = lanes.find("in", 0).unwrap();
+        assert_eq!(lane.end(), None);
+        lane.set_ends(0, 0);
+        assert_eq!(lane.end(), Some(0));
+        lanes.know_end("in", 0, 7);
+        lanes.know_end("in", 0, 5);
+        assert_eq!(lane.end(), Some(7));
+    }
 
     #[test]
     fn when_all_are_idle_the_greatest_watermark_counts_and_a_finished_lane_is_not_followed() {

@@ -173,7 +173,7 @@ fn report(
 
 fn partition_status(lane: &Lane, holder: Option<&Arc<Lane>>, since: Option<i64>) -> PartitionStatus {
     let holds = holder.is_some_and(|holder| std::ptr::eq(&**holder, lane)) && lane.standing() != Standing::Finished;
-    let end = (lane.end() > 0).then(|| lane.end());
+    let end = lane.end();
     let at_end = matches!(lane.standing(), Standing::AtEnd | Standing::Idle);
     let open = if at_end { lane.log_end().saturating_sub(lane.next()) } else { 0 };
     PartitionStatus {

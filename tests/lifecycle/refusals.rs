@@ -3,6 +3,7 @@
 use std::fs;
 
 use millpond::engine::ledger::REGISTRY;
+use millpond::engine::{Lines as _, registry};
 use millpond::log::Record;
 use millpond::{Exit, Timestamp};
 use serde_json::Value;
@@ -100,4 +101,22 @@ fn two_people_who_promote_at_once_do_not_both_win() {
     let live = world.json("versions")["live"].as_u64().unwrap();
     let want = if live == 2 { [Some(0), Some(4)] } else { [Some(4), Some(0)] };
     assert_eq!(codes, want, "version {live} is live");
+}
+
+#[test]
+fn a_version_that_is_retired_where_nobody_can_stop_it_stops_by_itself() {
+    let world = World::new(2_000);
+    let _first = world.start(1);
+    world.caught_up(1);
+    let mut second = world.start(2);
+    world.caught_up(2);
+    let ledger = world.log().ledger();
+    registry::change(&*ledger, "page_views", |entry| entry.retire(2).map(Some)).unwrap();
+    let begun = std::time::Instant::now();
+    while !second.has_left() {
+        assert!(begun.elapsed().as_secs() < 60, "it goes on");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    world.well("retire 2 --yes");
+    told(&world, "promote 2 --uncompared", Exit::Usage, "version 2 of job page_views was retired");
 }

@@ -75,7 +75,26 @@ fn a_replay_is_warned_before_retention_overtakes_it_and_refused_where_it_has() {
     assert_eq!(told.code, Some(Exit::Refused.code().into()), "{told:?}");
     assert!(told.err.contains("retention has taken it") && told.err.contains("--from-oldest"), "{told:?}");
     assert!(world.well("replay 3 --check").contains("retention has taken what was before"));
+    // From a time likewise: what is kept of it may not be all.
+    let told = world.call("replay 3 --until-caught-up --from 1970-01-01T00:00:01Z");
+    assert!(told.code == Some(Exit::Refused.code().into()) && told.err.contains("retention has taken it"), "{told:?}");
     world.well("replay 3 --until-caught-up --from-oldest");
+    let from = &world.json("versions")["versions"]["3"]["from"];
+    assert_eq!(from, "earliest, oldest kept", "compare goes by that");
+    // A time that is kept is whole.
+    let late = Timestamp::from_millis((world.next() - 2_000) as i64 * 120).millis() / 1_000;
+    let late = Timestamp::from_secs(late);
+    world.well(&format!("replay 5 --until-caught-up --from {late}"));
+    let first = world.views(5).into_iter().map(|(start, ..)| start).min().unwrap();
+    assert!((first + MINUTE_MS) * 1_000 > late.micros() && first < late.millis() + MINUTE_MS, "{first} of {late}");
+}
+
+#[test]
+fn a_replay_is_caught_up_where_a_partition_is_empty() {
+    let world = World::with(Settings::partitions(3), 5_000);
+    let told = world.well("replay 2 --until-caught-up");
+    assert!(told.contains("5,000 records read"), "{told}");
+    assert_eq!(world.json("versions")["versions"]["2"]["standing"]["lag"], 0);
 }
 
 #[test]

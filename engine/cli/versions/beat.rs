@@ -80,11 +80,15 @@ impl Introduced {
         entry.register(self.env.version, self.version.clone())
     }
 
-    /// Registers the version, and goes on to say how it stands until [`Beating::end`].
+    /// Registers the version, and goes on to say how it stands until [`Beating::end`]. Stops it once it is to be retired.
     ///
     /// # Errors
     /// When it was retired meanwhile, or the registry cannot be written.
-    pub(in crate::cli) fn register(mut self, report: Report) -> Result<Beating, Fault> {
+    pub(in crate::cli) fn register(
+        mut self,
+        report: Report,
+        stop: impl Fn() + Send + 'static,
+    ) -> Result<Beating, Fault> {
         let status = report();
         self.version.standing.run = status.run;
         if let Some(savepoint) = status.savepoint {
@@ -98,6 +102,11 @@ impl Introduced {
             let _done = done;
             let mut last = None;
             let state = loop {
+                if self.is_retired() {
+                    tracing::warn!("the version is being retired, and stops");
+                    stop();
+                    break State::Stopped;
+                }
                 let due = last.is_none_or(|last| clock::instant().saturating_duration_since(last) >= EVERY);
                 if due || self.awaited(&report) {
                     self.say(&report, None);
@@ -117,6 +126,13 @@ impl Introduced {
             Fault::new(Exit::Retry, "cannot start the thread that writes the registry").because(error)
         })?;
         Ok(Beating { end, said })
+    }
+
+    /// Whether somebody retires it, or has done so: whoever did may have found no way to tell it, as on another host.
+    fn is_retired(&self) -> bool {
+        let Ok(Some(entry)) = registry::look(&*self.ledger, &self.env.job) else { return false };
+        let own = self.env.version;
+        entry.retired.contains(&own) || entry.versions.get(&own).is_some_and(|version| version.retiring)
     }
 
     /// Whether readers wait for this version to have passed a switch, and it has.

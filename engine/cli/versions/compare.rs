@@ -27,13 +27,18 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
     let expected = expected(matches)?;
     let (stretches, mut notes) = stretches(&job, &sides, matches, &expected)?;
     let mut reports = Vec::new();
-    for Stretch { output, at, times, table } in &stretches {
+    for Stretch { output, at, times, table, .. } in &stretches {
         let settings = Settings { times: times.clone(), table: *table, ..settings(&job) };
         let mut report = compare_output(&*job.ledger, output, [&at[0], &at[1]], &settings)?;
         report.judge(&expected);
         reports.push(report);
     }
     let passed = reports.iter().all(|report| report.unexpected.is_empty());
+    // What opens the gate of a promotion must have looked at something, of all that can be compared.
+    let partial = partial(&sides, &stretches, &reports);
+    if let (true, Some(why)) = (passed, &partial) {
+        notes.push(format!("this does not count for `promote`: {why}"));
+    }
     let compared = Compared {
         with: numbers[0],
         at: clock::wall(),
@@ -41,6 +46,7 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
         rows: reports.iter().map(|report| report.first + report.second).sum(),
         differences: reports.iter().map(OutputReport::differences).sum(),
         passed,
+        partial,
     };
     // A promotion asks for it; where it cannot be kept the comparison is as good as before.
     let kept =
@@ -56,6 +62,21 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
     };
     terminal::print(&text)?;
     Ok(if passed { Exit::Finished } else { Exit::Differs })
+}
+
+/// Why a promotion cannot rest on a comparison: it must be of rows, of every output that keeps to the watermark, over all that both have.
+fn partial(sides: &[Side; 2], stretches: &[Stretch], reports: &[OutputReport]) -> Option<String> {
+    if let Some(report) = reports.iter().find(|report| report.first + report.second == 0) {
+        return Some(format!("neither version has a row of {} there", report.output));
+    }
+    if let Some(stretch) = stretches.iter().find(|stretch| stretch.narrowed) {
+        return Some(format!("--since or --until left out some of {}", stretch.output));
+    }
+    let [first, second] = sides.each_ref().map(|side| &side.version.outputs);
+    let both = first.iter().filter(|output| second.iter().any(|other| other.name == output.name));
+    let mut settled = both.filter(|output| output.settled && !output.upsert);
+    let left = settled.find(|output| stretches.iter().all(|stretch| stretch.output != output.name))?;
+    Some(format!("{} was not looked at", left.name))
 }
 
 /// A version that is compared.
@@ -107,6 +128,8 @@ struct Stretch {
     at: [String; 2],
     times: std::ops::Range<Timestamp>,
     table: bool,
+    /// Whether less was asked for than both have.
+    narrowed: bool,
 }
 
 /// What can be compared, and what to say of the rest.
@@ -151,7 +174,7 @@ fn stretches(
         if output.upsert {
             if rest_alike(sides) {
                 let times = Timestamp::MIN..Timestamp::MAX;
-                found.push(Stretch { output: name.clone(), at, times, table: true });
+                found.push(Stretch { output: name.clone(), at, times, table: true, narrowed: false });
             } else {
                 notes.push(format!(
                     "{name}: a table, which changes with every record; compared once neither version runs and both have read the same input"
@@ -165,10 +188,9 @@ fn stretches(
             ));
             continue;
         }
-        let since = match time(id::SINCE) {
-            Some(since) => since,
-            None => begun(job, sides, [output, other])?,
-        };
+        let begun = begun(job, sides, [output, other])?;
+        let since = time(id::SINCE).unwrap_or(begun);
+        let narrowed = since > begun || time(id::UNTIL).is_some_and(|asked| asked < until);
         let until = time(id::UNTIL).map_or(until, |asked| asked.min(until));
         // In whole milliseconds: Kafka keeps event times no finer, so that a row is on the same side of the end in both.
         let until =
@@ -183,7 +205,7 @@ fn stretches(
                 ),
             ));
         }
-        found.push(Stretch { output: name.clone(), at, times: since..until, table: false });
+        found.push(Stretch { output: name.clone(), at, times: since..until, table: false, narrowed });
     }
     let new = second
         .version
@@ -232,16 +254,18 @@ fn begun(job: &Job<'_>, sides: &[Side; 2], outputs: [&Output; 2]) -> Result<Time
         if whole && kept.iter().all(|kept| kept.start == 0) {
             continue;
         }
-        // The first row may be of a window that it saw only in part; what lies after it is whole.
-        let mut least = Timestamp::MAX;
+        // The first row of a partition may be of a window that it saw only in part; what lies after it is whole. Where retention took more of one
+        // partition than of another, or they began at other times, that is so behind the last of them.
+        let (mut first_whole, mut any) = (Timestamp::MIN, false);
         for (partition, kept) in (0..).zip(&kept) {
             let mut first = None;
             let mut reader = job.ledger.read(at, partition, kept.start)?;
             while first.is_none() && reader.read(&mut |record| first = first.or(Some(record.at)))? {}
-            least = first.map_or(least, |first| least.min(first));
+            any |= first.is_some();
+            first_whole = first.map_or(first_whole, |first: Timestamp| first_whole.max(first.plus_micros(1)));
         }
         // Without any row nothing is in common.
-        since = since.max(least.plus_micros(1));
+        since = since.max(if any { first_whole } else { Timestamp::MAX });
     }
     Ok(since)
 }

@@ -13,8 +13,8 @@ use super::{Job, standing};
 use crate::cli::options::{flag, id};
 use crate::cli::{JobMain, dead, terminal};
 use crate::control::ask;
-use crate::registry::{self, Entry, State};
-use crate::run::hold::is_held;
+use crate::registry::{self, Entry, Version};
+use crate::run::hold::{directory, is_held};
 use crate::{Exit, Fault, clock};
 
 /// How long a job may take to stop.
@@ -33,12 +33,15 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     entry.retire(number)?;
     let env = job.at(number);
     let here = known.home == standing::home(&env);
-    if !here && known.standing.state != State::Finished && known.standing.state != State::Stopped {
-        return Err(Fault::new(
-            Exit::Refused,
-            format!("{who} keeps its state in {} and may run there; stop it, or retire it there", known.home),
-        ));
-    }
+    let at_rest = |version: &Version| match here || !version.is_heard_of(clock::wall()) {
+        true => Ok(()),
+        false => {
+            let home = &version.home;
+            let text = format!("{who} keeps its state in {home} and runs there; stop it, or retire it there");
+            Err(Fault::new(Exit::Refused, text))
+        }
+    };
+    at_rest(&known)?;
     let topics: Vec<String> = known.outputs.iter().map(|output| output.at.clone()).collect();
     // What was asked of its dead letters, if anything ever was.
     let requests = job.ledger.kept(&env.redrive())?.map(|_| env.redrive());
@@ -48,7 +51,7 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     let lost = lost(&entry, number);
     if !lost.is_empty() {
         what.push_str(&format!(
-            "; no other version has {}, since those that are left began with a savepoint",
+            "; no other version has {}, since those that are left began with a savepoint or later in the log",
             lost.join(", ")
         ));
     }
@@ -71,12 +74,21 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
         if entry.versions.get(&number).is_some_and(|version| version.retiring) || entry.retired.contains(&number) {
             return Ok(None);
         }
+        // It may have been started elsewhere while somebody thought about the question.
+        let now = entry.version(number)?;
+        if now.home != known.home {
+            let text = format!("{who} was started meanwhile and keeps its state in {}; ask again", now.home);
+            return Err(Fault::new(Exit::Refused, text));
+        }
+        at_rest(now)?;
         entry.retire(number).map(Some)
     })?;
     crate::failpoint::hit("retiring");
     if here {
         stop(&job, number)?;
     }
+    // Whoever starts it now, having looked before, finds its directory taken until all is gone.
+    let _held = (here && env.home().exists()).then(|| directory(&env.home())).transpose()?;
     crate::failpoint::hit("retire stopped");
     job.ledger.delete(&env.identity(), &topics)?;
     job.ledger.delete(&env.redriver(), &[env.redrive()])?;
@@ -98,11 +110,20 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     Ok(Exit::Finished)
 }
 
-/// Rows that only this version has, because the others began with a savepoint.
+/// Rows that only this version has, because the others began with a savepoint, or not with the oldest record of the log.
 fn lost(entry: &Entry, number: u32) -> Vec<String> {
     let Some(known) = entry.versions.get(&number) else { return Vec::new() };
     let outputs = known.outputs.iter().filter(|output| !output.upsert).filter_map(|output| {
-        let others = entry.versions.iter().filter(|(other, _)| **other != number);
+        let others = || {
+            let others = entry.versions.iter().filter(|(other, _)| **other != number);
+            others.filter(|(other, _)| entry.output(**other, &output.name).is_some())
+        };
+        let whole = |version: &Version| version.from == "earliest" || version.from.starts_with("savepoint");
+        if whole(known) && others().next().is_some() && !others().any(|(_, version)| whole(version)) {
+            let began: Vec<_> = others().map(|(other, version)| format!("version {other}: {}", version.from)).collect();
+            return Some(format!("rows of {} from before they began ({})", output.name, began.join(", ")));
+        }
+        let others = others();
         let since =
             others.filter_map(|(other, version)| Some(version.reached(entry.output(*other, &output.name)?).since));
         let least = since.min().filter(|since| *since > known.reached(output).since)?;

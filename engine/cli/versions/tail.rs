@@ -47,8 +47,10 @@ impl From<Fault> for Stop {
 fn line(job: &Job<'_>, output: &str, follow: bool, lines: &mut Lines<'_>) -> Result<(), Stop> {
     let mut reader = live(output).of(&job.env.job).with(Arc::clone(&job.ledger))?;
     loop {
+        let before = reader.position();
         let rows = reader.read(WAIT)?;
-        if rows.is_empty() && !follow {
+        // A look may give no rows and still go on: over a switch, or behind rows that are another version's. At its end it stands still.
+        if rows.is_empty() && !follow && reader.position() == before && reader.is_at_end()? {
             return lines.flush();
         }
         for LiveRow { version, partition, offset, at, key, value } in &rows {
