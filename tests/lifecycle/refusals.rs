@@ -8,7 +8,7 @@ use millpond::log::Record;
 use millpond::{Exit, Timestamp};
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, append};
 
 /// What was decided, beside how versions stand.
 fn decided(world: &World) -> Option<String> {
@@ -91,6 +91,11 @@ fn two_people_who_promote_at_once_do_not_both_win() {
         world.well(&format!("run --until-end --job-version {version}"));
     }
     world.well("compare 2 3");
+    // A piece of what both have opens no gate, however equal it is.
+    let told = world.call("compare 2 3 --since 1970-01-01T00:01:30Z --until 1970-01-01T00:01:31Z");
+    assert!(told.code == Some(0) && told.out.contains("does not count for `promote`"), "{told:?}");
+    let partial = world.json("versions")["versions"]["3"]["compared"]["partial"].clone();
+    assert!(partial.is_string(), "{partial}");
     let expect = world.dir.path().join("expect.json");
     fs::write(&expect, r#"{"page-views":{"only_in_first":{},"differing":{"least":1}}}"#).unwrap();
     for version in [2, 3] {
@@ -101,6 +106,77 @@ fn two_people_who_promote_at_once_do_not_both_win() {
     let live = world.json("versions")["live"].as_u64().unwrap();
     let want = if live == 2 { [Some(0), Some(4)] } else { [Some(4), Some(0)] };
     assert_eq!(codes, want, "version {live} is live");
+}
+
+#[test]
+fn the_gates_of_promote_hold_from_outside_and_a_dry_run_changes_nothing() {
+    let world = World::new(20_000);
+    let _first = world.start(1);
+    world.caught_up(1);
+    let second = world.start(2);
+    world.caught_up(2);
+    let expect = world.dir.path().join("expect.json");
+    fs::write(&expect, r#"{"page-views":{"only_in_first":{},"differing":{"least":1}}}"#).unwrap();
+    world.well(&format!("compare 1 2 --expect {}", expect.display()));
+    let compared = std::time::Instant::now();
+    let before = decided(&world);
+    for words in ["promote 2 --dry-run", "promote 2 --dry-run --lead 1m"] {
+        let said = world.well(words);
+        assert!(said.contains("nothing is changed") && said.contains("version 2 of job page_views is live"), "{said}");
+        assert_eq!(decided(&world), before, "{words}");
+    }
+    second.kill();
+    // One that reads slowly is behind.
+    let next = world.next();
+    append(&world.log(), next..next + 40_000);
+    let mut slow = world.command("run --job-version 2 --throttle 300 --checkpoint-interval 50ms").spawn().unwrap();
+    world.when("version 2 is behind", |registry| {
+        let standing = &registry["versions"]["2"]["standing"];
+        standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag > 2_000)
+    });
+    told(&world, "promote 2", Exit::Refused, "is behind: ");
+    told(&world, "promote 2 --max-lag 100", Exit::Refused, "--max-lag is 100");
+    while compared.elapsed().as_secs() < 2 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    told(&world, "promote 2 --max-lag 100000 --compared-within 1s", Exit::Refused, "too long ago");
+    let live = |world: &World| world.json("versions")["live"].as_u64();
+    assert_eq!(live(&world), Some(1));
+    world.well("promote 2 --max-lag 100000");
+    assert_eq!(live(&world), Some(2));
+    let before = decided(&world);
+    let said = world.well("rollback --dry-run");
+    assert!(said.contains("nothing is changed") && said.contains("version 1 of job page_views is live"), "{said}");
+    assert_eq!(decided(&world), before);
+    world.well("rollback 2");
+    assert_eq!(live(&world), Some(1));
+    assert!(world.well("rollback 2").contains("version 2 of job page_views is not live"), "twice is one step");
+    assert_eq!(live(&world), Some(1));
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+}
+
+#[test]
+fn a_version_that_hangs_or_whose_state_is_gone_is_left_all_the_same() {
+    let world = World::new(20_000);
+    let mut versions: Vec<_> = (1..=4).map(|version| Some(world.start(version))).collect();
+    (1..=4).for_each(|version| world.caught_up(version));
+    world.well("promote 2 --uncompared");
+    world.well("promote 3 --uncompared");
+    told(&world, "rollback", Exit::Refused, "say which version is to be left, `rollback 3`");
+    // The live one's state is lost, and the fourth one's too, which has nothing to do with it.
+    for version in [3, 4] {
+        versions[version - 1].take().unwrap().kill();
+        fs::remove_dir_all(world.dir.path().join(format!("page_views@{version}"))).unwrap();
+    }
+    let said = world.well("rollback 3");
+    assert!(said.contains("version 2 of job page_views is live"), "{said}");
+    told(&world, "promote 3 --uncompared", Exit::Restore, "page_views@3");
+    // Now the live one hangs.
+    versions[1].as_ref().unwrap().signal("STOP");
+    world.well("promote 1 --uncompared");
+    assert_eq!(world.json("versions")["live"], 1);
+    versions[1].as_ref().unwrap().signal("CONT");
 }
 
 #[test]

@@ -122,6 +122,11 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
     pub(crate) fn has_left(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

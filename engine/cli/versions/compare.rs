@@ -66,8 +66,8 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
 
 /// Why a promotion cannot rest on a comparison: it must be of rows, of every output that keeps to the watermark, over all that both have.
 fn partial(sides: &[Side; 2], stretches: &[Stretch], reports: &[OutputReport]) -> Option<String> {
-    if let Some(report) = reports.iter().find(|report| report.first + report.second == 0) {
-        return Some(format!("neither version has a row of {} there", report.output));
+    if reports.iter().all(|report| report.first + report.second == 0) {
+        return Some("neither version has a row there".to_owned());
     }
     if let Some(stretch) = stretches.iter().find(|stretch| stretch.narrowed) {
         return Some(format!("--since or --until left out some of {}", stretch.output));
