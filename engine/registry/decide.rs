@@ -245,7 +245,11 @@ impl Entry {
             )));
         }
         for (leg, next) in self.line.iter().zip(self.line.iter().skip(1)).filter(|(leg, _)| leg.version == number) {
-            let waiting = next.outputs.iter().find(|(name, turn)| self.waits(leg.version, name, turn));
+            let waiting = next.outputs.iter().find(|(name, turn)| {
+                // What does not keep to the watermark may be held by one record from the far future.
+                let settled = self.output(leg.version, name).is_some_and(|output| output.settled);
+                settled && self.waits(leg.version, name, turn)
+            });
             if let Some((name, turn)) = waiting {
                 return Err(refused(format!(
                     "readers of {name} still take version {number} of job {job} up to {}, which it has not reached; wait for it, or, \
