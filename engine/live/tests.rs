@@ -340,7 +340,7 @@ fn trial(seed: u64) {
 
 #[test]
 fn every_reader_sees_every_window_once_whatever_is_switched_and_whoever_dies() {
-    (0..120).for_each(trial);
+    (0..200).for_each(trial);
 }
 
 #[test]

@@ -109,7 +109,10 @@ impl Entry {
                 let (least, back) = (before.from(name), back || next.back);
                 let sooner = self.turn([(&left, old), (&taken, new)], least, back, facts, &mut turned)?;
                 // Where it was to be is beyond all that was known then; readers may have begun there.
-                let sooner = Turn { from: sooner.from.min(turn.from), ..sooner };
+                let sooner = match sooner.from > turn.from {
+                    true => Turn { ends: sooner.ends, ..turn.clone() },
+                    false => sooner,
+                };
                 self.line[here].outputs.insert(name.clone(), sooner);
             }
             if !turned.is_empty() {
