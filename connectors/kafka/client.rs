@@ -10,7 +10,7 @@ use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
-use rdkafka::producer::ProducerContext;
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
 use super::{Kafka, fault};
 
@@ -34,8 +34,8 @@ struct Heard {
     trouble: Mutex<Option<(RDKafkaErrorCode, String)>>,
     refused: Mutex<Option<(RDKafkaErrorCode, String)>>,
     made_anew: AtomicBool,
-    /// Lines of the log so far.
-    lines: AtomicU64,
+    /// Lines of the log and errors so far.
+    heard: AtomicU64,
 }
 
 impl Context {
@@ -74,7 +74,7 @@ fn changes_id(text: &str) -> bool {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, text: &str) {
-        self.0.lines.fetch_add(1, Ordering::Relaxed);
+        self.0.heard.fetch_add(1, Ordering::Relaxed);
         if fac == "FAIL" {
             // Why a broker cannot be reached: librdkafka logs this, and reports it only where it takes it for grave.
             self.note(RDKafkaErrorCode::BrokerTransportFailure, text.rsplit("]: ").next().unwrap_or(text));
@@ -100,6 +100,7 @@ impl ClientContext for Context {
             // Nothing is wrong, and whoever reads is told.
             return;
         }
+        self.0.heard.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(target: "millpond::kafka", "{error}: {reason}");
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         self.note(code, reason);
@@ -113,6 +114,7 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
+            self.0.heard.fetch_add(1, Ordering::Relaxed);
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
             let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
             // What an abort takes back was not refused, and must not hide what was.
@@ -127,16 +129,28 @@ impl ProducerContext for Context {
 /// Everything that a consumer has to report; what is logged goes to its [`Context`]. The crate's `poll` answers that there is nothing also after a
 /// line of the log.
 pub(super) fn reports(consumer: &Consumer) -> impl Iterator<Item = KafkaResult<BorrowedMessage<'_>>> {
-    let lines = || consumer.context().0.lines.load(Ordering::Relaxed);
+    let heard = || consumer.context().0.heard.load(Ordering::Relaxed);
     std::iter::from_fn(move || {
         loop {
-            let before = lines();
+            let before = heard();
             match consumer.poll(Duration::ZERO) {
-                None if lines() != before => {}
+                None if heard() != before => {}
                 event => return event,
             }
         }
     })
+}
+
+/// Hears everything that a producer has to report: a call of its `poll` hears one thing.
+pub(super) fn hear(producer: &BaseProducer<Context>) {
+    let heard = || producer.context().0.heard.load(Ordering::Relaxed);
+    loop {
+        let before = heard();
+        producer.poll(Duration::ZERO);
+        if heard() == before {
+            return;
+        }
+    }
 }
 
 impl Kafka {

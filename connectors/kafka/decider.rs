@@ -83,6 +83,8 @@ pub(super) struct KafkaDecider {
     pub(super) before: Option<String>,
     /// The producer may be hit by a request of an earlier transaction that is still on its way.
     pub(super) stale: bool,
+    /// Whether a call of the transaction under way was repeated.
+    pub(super) repeated: bool,
     pub(super) mirror: Mirror,
     /// The positions in the transaction that was begun last, by their place in its commit.
     pub(super) mirroring: Vec<usize>,
@@ -108,6 +110,7 @@ impl KafkaDecider {
             last: None,
             before: None,
             stale: false,
+            repeated: false,
             mirror: Mirror::default(),
             mirroring: Vec::new(),
             run: String::new(),

@@ -9,7 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::Context;
+use super::client::{Context, hear};
 use super::decider::KafkaDecider;
 use super::failure::{Class, Failure};
 use super::fault;
@@ -20,7 +20,7 @@ pub(super) const SLICE: Duration = Duration::from_secs(1);
 /// How long a call of a transaction is repeated before its outcome counts as unknown.
 const CALL: Duration = Duration::from_secs(30);
 /// A commit that took longer than this may have left a request on its way that could end a later transaction.
-const SLOW: Duration = Duration::from_secs(5);
+const SLOW: Duration = Duration::from_secs(2);
 /// A call that takes longer than this may be waiting for a topic that is not there.
 const LONG: Duration = Duration::from_secs(2);
 /// How often a record that the cluster refuses for reasons of its own is sent again.
@@ -77,6 +77,12 @@ impl KafkaDecider {
         })
     }
 
+    /// What went wrong with a connection since this was asked last, whether or not a call failed for it: the client repeats requests by itself.
+    fn had_trouble(&self) -> bool {
+        hear(self.writer().client());
+        self.voice().trouble().is_some()
+    }
+
     fn stage_record(&self, offsets: &TopicPartitionList) -> Result<(), Failure> {
         let metadata = self.group.as_ref().and_then(|group| group.group_metadata());
         let metadata = metadata.expect("a consumer with a group has its metadata");
@@ -106,6 +112,7 @@ impl KafkaDecider {
                         let text = format!("{what} took longer than {CALL:?}: {failure}");
                         return Ok(Err(Failure::new(failure.code(), false, false, text)));
                     }
+                    self.repeated = true;
                     self.waits(what, &failure.to_string());
                     if began.elapsed() >= LONG {
                         self.outputs_are_there(&mut missing)?;
@@ -208,15 +215,18 @@ impl KafkaDecider {
         let (mut resends, mut mirrored) = (0, true);
         // Said before the first call, since a call may take long itself.
         self.patience.waits(format!("committing: no answer from the brokers {}", self.kafka.brokers));
-        if self.stale && matches!(self.settle(commit, false)?, Settled::Mine) {
+        // There is no producer when the commit before ended with a fault: a writer may try again.
+        let unsettled = self.stale || self.commits.is_none();
+        if unsettled && matches!(self.settle(commit, false)?, Settled::Mine) {
             return Ok(());
         }
         loop {
-            let began = Instant::now();
-            self.voice().trouble();
+            // Trouble before it counts too: of the same trouble again the client says nothing for half a minute.
+            let (began, trouble) = (Instant::now(), self.had_trouble());
+            self.repeated = false;
             let failure = match self.attempt(commit, mirrored)? {
                 Ok(()) => {
-                    self.stale = leaves_requests(began.elapsed(), self.voice().trouble().is_some());
+                    self.stale = leaves_requests(began.elapsed(), self.repeated, self.had_trouble() || trouble);
                     return Ok(());
                 }
                 Err(failure) => failure,
@@ -244,7 +254,7 @@ impl KafkaDecider {
 
     /// The first record of the transaction that the cluster refused for good, and its topic.
     fn refused_record(&self) -> Option<(RDKafkaErrorCode, String)> {
-        self.writer().client().poll(Duration::ZERO);
+        hear(self.writer().client());
         self.voice().refused().filter(|(code, _)| !fault::passes(*code))
     }
 
@@ -288,8 +298,8 @@ impl KafkaDecider {
 
 /// Whether a transaction that took so long to commit may have left a request on its way that could end a later one of the same producer: one
 /// that was repeated because the first did not come through.
-fn leaves_requests(took: Duration, trouble: bool) -> bool {
-    took >= SLOW || trouble
+fn leaves_requests(took: Duration, repeated: bool, trouble: bool) -> bool {
+    took >= SLOW || repeated || trouble
 }
 
 #[cfg(test)]
@@ -298,8 +308,10 @@ mod tests {
 
     #[test]
     fn a_producer_is_used_again_only_after_a_transaction_without_any_trouble() {
-        assert!(!leaves_requests(Duration::from_millis(20), false));
-        assert!(leaves_requests(SLOW, false), "the client repeats requests by itself");
-        assert!(leaves_requests(Duration::from_millis(20), true), "a connection broke meanwhile");
+        let quick = Duration::from_millis(20);
+        assert!(!leaves_requests(quick, false, false));
+        assert!(leaves_requests(SLOW, false, false), "the client repeats requests by itself");
+        assert!(leaves_requests(quick, true, false), "a call was repeated");
+        assert!(leaves_requests(quick, false, true), "a connection broke meanwhile");
     }
 }

@@ -137,9 +137,15 @@ impl Entry {
     pub(super) fn switch(&self, live: u32, to: u32, back: bool, facts: &mut Facts<'_>) -> Result<Decided, Fault> {
         let mut entry = self.changed();
         // Readers that still wait for a version that died are not held before a switch that lies further on.
-        let mut words = match entry.let_go(None, back, facts) {
+        let mut freed = entry.clone();
+        let mut words = match freed.let_go(None, back, facts) {
+            Ok(words) => {
+                entry = freed;
+                words
+            }
             Err(fault) if !back => return Err(fault),
-            words => words.unwrap_or_default(),
+            // The way back is open whatever lies on it, and nothing is done by half.
+            Err(_) => Vec::new(),
         };
         entry.hear(facts);
         let (left, taken) = (facts.seen(self, live), facts.seen(self, to));
