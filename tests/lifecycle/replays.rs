@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use millpond::log::Settings;
 use millpond::{Exit, Timestamp};
 use serde_json::Value;
 
 use crate::full::{Mounted, limited};
-use crate::job::{CLICKS, MINUTE_MS, VIEWS, model};
+use crate::job::{CLICKS, MINUTE_MS, VIEWS, click, model};
 use crate::said::said;
 use crate::world::{World, append};
 
@@ -88,6 +89,38 @@ fn a_replay_is_warned_before_retention_overtakes_it_and_refused_where_it_has() {
     // Clicks behind the first one of that time are up to three seconds older.
     let begins = late.millis() - 3_000 - MINUTE_MS..late.millis() + MINUTE_MS;
     assert!(begins.contains(&first), "{first} of {late}");
+}
+
+#[test]
+fn a_replay_that_is_killed_on_its_way_and_goes_on_with_other_workers_writes_each_row_once() {
+    let world = World::new(40_000);
+    for (workers, killed_behind) in [(4, 4_000), (2, 12_000), (3, 20_000)] {
+        let words = format!("replay 2 --throttle 15000 --checkpoint-interval 20ms --workers {workers}");
+        let mut replay = world.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        world.when("the replay is on its way", |registry| {
+            let places = registry["versions"]["2"]["standing"]["positions"].as_array();
+            places
+                .is_some_and(|places| places.iter().filter_map(|place| place[2].as_u64()).sum::<u64>() > killed_behind)
+        });
+        replay.kill().unwrap();
+        replay.wait().unwrap();
+    }
+    world.well("replay 2 --until-caught-up --workers 1");
+    world.well("replay 3 --until-caught-up");
+    let [mut seen, mut want] = [2, 3].map(|version| world.views(version));
+    seen.sort();
+    want.sort();
+    assert!(seen == want && want.len() > 500, "{} rows of {}", seen.len(), want.len());
+}
+
+#[test]
+fn a_replay_may_be_held_to_bytes_a_second() {
+    let world = World::new(20_000);
+    let bytes: usize = (0..20_000).map(|number| click(number).json().len()).sum();
+    let began = Instant::now();
+    world.well(&format!("replay 2 --until-caught-up --throttle {}B", bytes / 3));
+    // The first moment's share is taken at once.
+    assert!(began.elapsed() > Duration::from_millis(1_800), "{:?} for three seconds' worth", began.elapsed());
 }
 
 #[test]
