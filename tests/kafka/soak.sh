@@ -33,6 +33,15 @@ write() { # clicks of a round; the broker must be there
   "$bin/load" --count 20000 --skip $((written)) --rate 2000 >/dev/null
   written=$((written + 20000))
 }
+write_beside() { # the same, while other things happen
+  "$bin/load" --count 20000 --skip $((written)) --rate 2000 >/dev/null &
+  load=$!
+  written=$((written + 20000))
+}
+written_beside() {
+  wait "$load" || die "clicks are lost before they are written"
+  load=
+}
 
 started() { # a job that is still starting may give up on a broker that is away
   for _ in $(seq 1 300); do
@@ -56,27 +65,26 @@ for round in $(seq 1 "$rounds"); do
   grep waiting "$state/status.txt" || die "the status does not say that the broker is away"
   $broker start >/dev/null
   write
-  echo "round $round: the broker is killed, then paused for twenty seconds"
+  echo "round $round: the broker is killed, then paused for twenty seconds, while clicks come in"
+  write_beside
+  sleep 3
   $broker kill9
   $broker start >/dev/null
-  write
+  sleep 2
   $broker pause
   sleep 20
   $broker resume
-  write
+  written_beside
   living
   echo "round $round: the job is killed while clicks come in"
-  "$bin/load" --count 20000 --skip $((written)) --rate 2000 >/dev/null &
-  load=$!
-  written=$((written + 20000))
+  write_beside
   for _ in 1 2 3; do
     sleep 3
     kill -KILL "$job"
     wait "$job" 2>/dev/null || true
     run
   done
-  wait "$load"
-  load=
+  written_beside
 done
 sleep 10
 kill -TERM "$job"
