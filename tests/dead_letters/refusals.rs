@@ -17,9 +17,7 @@ fn what_is_not_there_or_not_said_or_cannot_go_again_is_told() {
     let world = World::new(40);
     assert!(world.well("broken", "dead-letters list").contains("0 dead letters"));
     world.feed([(1_000, json!({ "sensor": 1, "number": 1, "at": -5 }))].into_iter());
-    let running = world.start("broken", "");
-    world.when("all letters are written", |[open, ..]| open == 5);
-    running.stop();
+    world.refuse(5);
     told(&world, "without", "dead-letters list", Exit::Usage, "does not keep dead letters");
     told(&world, "in memory", "dead-letters list", Exit::Usage, "cannot be read again");
     told(&world, "broken", "dead-letters show 7:99", Exit::Usage, "has no dead letter 7:99");
@@ -45,15 +43,7 @@ fn what_is_not_there_or_not_said_or_cannot_go_again_is_told() {
 
 #[test]
 fn a_version_has_letters_and_requests_of_its_own_which_go_when_it_is_retired() {
-    let world = World::new(100);
-    for version in 1..=2 {
-        let running = world.start("broken", &format!("--job-version {version}"));
-        let begun = std::time::Instant::now();
-        while world.letters(&format!("list --job-version {version}"))["counts"]["open"] != 7 {
-            assert!(begun.elapsed().as_secs() < 60);
-        }
-        running.stop();
-    }
+    let world = World::two_versions();
     let asked = world.well("mended", "dead-letters redrive --all --yes --job-version 2");
     assert!(asked.contains("readings@2") && asked.contains("readings-redrive.v2"), "{asked}");
     assert_eq!(world.counts(), [7, 0, 0, 0, 0]);
@@ -68,9 +58,7 @@ fn a_version_has_letters_and_requests_of_its_own_which_go_when_it_is_retired() {
 #[test]
 fn a_function_that_panics_on_a_record_names_the_request_and_a_mended_one_goes_on() {
     let world = World::new(100);
-    let running = world.start("broken", "");
-    world.when("all letters are written", |[open, ..]| open == 7);
-    running.stop();
+    world.refuse(7);
     world.well("broken", "dead-letters redrive --all --yes");
     let requests = world.records("readings-redrive");
     let sensor = requests.iter().position(|(value, _)| value.contains("\"sensor\":99")).unwrap();
@@ -87,9 +75,7 @@ fn a_function_that_panics_on_a_record_names_the_request_and_a_mended_one_goes_on
 #[test]
 fn requests_that_were_deleted_stop_the_job_and_the_tool_knows_no_more_than_before() {
     let world = World::new(100);
-    let running = world.start("broken", "");
-    world.when("all letters are written", |[open, ..]| open == 7);
-    running.stop();
+    world.refuse(7);
     world.well("mended", "dead-letters redrive 0:0 --yes");
     let running = world.start("mended", "");
     world.when("it is done", |[.., done, _, _]| done == 1);

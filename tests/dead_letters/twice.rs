@@ -62,9 +62,7 @@ fn at_least_once_what_was_a_letter_before_a_crash_and_is_read_well_after_it_is_n
 fn what_was_asked_of_the_life_before_is_not_taken_however_late_it_comes_and_that_is_said() {
     let world = World::new(READINGS);
     let letters = bad(READINGS) as u64;
-    let running = world.start("broken", "");
-    world.when("all letters are written", |[open, ..]| open == letters);
-    running.stop();
+    world.refuse(letters);
     world.well("mended", "dead-letters redrive --all --yes");
     let running = world.start("broken", "--new");
     world.when("they are letters anew", |counts| counts == [letters, 0, 0, 0, 0]);
@@ -90,9 +88,7 @@ fn what_was_asked_of_the_life_before_is_not_taken_however_late_it_comes_and_that
 fn where_the_topic_of_letters_is_made_anew_what_was_asked_before_says_nothing_of_those_that_come() {
     let world = World::new(READINGS);
     let letters = bad(READINGS) as u64;
-    let running = world.start("broken", "");
-    world.when("all letters are written", |[open, ..]| open == letters);
-    running.stop();
+    world.refuse(letters);
     world.well("mended", "dead-letters redrive --all --yes");
     let running = world.start("mended", "");
     world.when("all are done", |counts| counts == [0, 0, letters, 0, 0]);
@@ -101,9 +97,7 @@ fn where_the_topic_of_letters_is_made_anew_what_was_asked_before_says_nothing_of
     let fed = READINGS + 100;
     world.feed((READINGS..fed).map(|number| (number, reading(number))));
     let fresh = bad(fed) as u64 - letters;
-    let running = world.start("broken", "");
-    world.when("all letters are written", |[open, ..]| open == fresh);
-    running.stop();
+    world.refuse(fresh);
     let listed = world.letters("list");
     let note = listed["note"].as_str().unwrap();
     assert!(note.contains("for letter 0:0 of readings/") && note.contains("mark none"), "{note}");
@@ -119,9 +113,7 @@ fn where_the_topic_of_letters_is_made_anew_what_was_asked_before_says_nothing_of
 fn a_run_that_is_to_end_takes_nothing_after_its_start_and_says_so_before_its_first_commit() {
     let world = World::new(READINGS);
     let letters = bad(READINGS) as u64;
-    let running = world.start("broken", "");
-    world.when("all letters are written", |[open, ..]| open == letters);
-    running.stop();
+    world.refuse(letters);
     let fed = READINGS + 4_000;
     world.feed((READINGS..fed).map(|number| (number, reading(number))));
     let ending = world.start_with("mended", "60s", "--until-end --throttle 40");

@@ -94,6 +94,27 @@ impl World {
         }
     }
 
+    /// Runs the build that refuses some until so many letters are open, and stops it.
+    pub(crate) fn refuse(&self, letters: u64) {
+        let running = self.start("broken", "");
+        self.when("all letters are written", |[open, ..]| open == letters);
+        running.stop();
+    }
+
+    /// A job with a hundred readings whose versions 1 and 2 have both refused seven of them.
+    pub(crate) fn two_versions() -> World {
+        let world = World::new(100);
+        for version in 1..=2 {
+            let running = world.start("broken", &format!("--job-version {version}"));
+            let begun = Instant::now();
+            while world.letters(&format!("list --job-version {version}"))["counts"]["open"] != 7 {
+                assert!(begun.elapsed().as_secs() < 60);
+            }
+            running.stop();
+        }
+        world
+    }
+
     /// Starts a build and leaves it running.
     pub(crate) fn start(&self, build: &str, more: &str) -> Running {
         self.start_with(build, "20ms", more)
