@@ -2,7 +2,7 @@
 
 use millpond_state::store::{Manifest, RunId};
 
-use super::{Letter, is_requests};
+use super::{Letter, is_requests, noted};
 
 /// Where in a manifest the first epoch of the job's life stands.
 const FIRST: &str = "life";
@@ -67,12 +67,7 @@ impl Life {
 
 /// The runs that are known, in their order; none where one went on that did not say so, as those of an earlier release.
 fn runs(manifest: &Manifest, newest: Option<RunId>) -> Vec<(String, u64)> {
-    let text = manifest.extra.get(RUNS).map(String::as_str).unwrap_or_default();
-    let pair = |pair: &str| {
-        let (run, epoch) = pair.split_once(':')?;
-        Some((run.to_owned(), epoch.parse().ok()?))
-    };
-    let mut runs: Vec<_> = text.split(' ').filter_map(pair).collect();
+    let mut runs: Vec<(String, u64)> = noted::pairs(manifest, RUNS);
     let newest = newest.map(|run| run.to_string());
     if runs.last().map(|(run, _)| run) != newest.as_ref() {
         runs.clear();
@@ -95,9 +90,7 @@ pub(super) fn note(manifest: &mut Manifest) {
     if before != Some(manifest.id.run) {
         let mut known = runs(manifest, before);
         known.push((manifest.id.run.to_string(), manifest.id.epoch));
-        let from = known.len().saturating_sub(MOST);
-        let pairs: Vec<_> = known[from..].iter().map(|(run, epoch)| format!("{run}:{epoch}")).collect();
-        manifest.extra.insert(RUNS.to_owned(), pairs.join(" "));
+        noted::note(manifest, RUNS, &known, MOST);
     }
 }
 

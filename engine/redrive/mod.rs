@@ -8,12 +8,13 @@
 //!
 //! A job@version that is begun again with `run --new` is another **life**: it has letters of its own, and takes no request made of another one's.
 //!
-//! Everything here is pure. Modules: `letter`, `request`, `life`, `reach` (how far requests were taken), and `marks`, which says how letters
-//! stand.
+//! Everything here is pure. Modules: `letter`, `request`, `life`, `reach` (how far requests were taken), `marks`, which says how letters
+//! stand, and `noted`, the pairs that a manifest keeps for `life` and `reach`.
 
 mod letter;
 mod life;
 mod marks;
+mod noted;
 mod reach;
 mod request;
 

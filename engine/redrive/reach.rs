@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use millpond_state::store::Manifest;
 
-use super::{is_requests, requests_of};
+use super::{is_requests, noted, requests_of};
 
 /// How far a job has committed the requests of its sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,12 +54,7 @@ impl Reach {
 }
 
 fn epochs(manifest: &Manifest, name: &str) -> Vec<(u64, u64)> {
-    let text = manifest.extra.get(&format!("{EXTRA}{name}")).map(String::as_str).unwrap_or_default();
-    let pair = |pair: &str| {
-        let (epoch, next) = pair.split_once(':')?;
-        Some((epoch.parse().ok()?, next.parse().ok()?))
-    };
-    text.split(' ').filter_map(pair).collect()
+    noted::pairs(manifest, &format!("{EXTRA}{name}"))
 }
 
 /// Notes in a manifest which requests its epoch took: `epoch:next`, a pair for each epoch that took some.
@@ -71,9 +66,7 @@ pub(super) fn note(manifest: &mut Manifest) {
         let mut known = epochs(manifest, &name);
         if next > known.last().map_or(0, |(_, next)| *next) {
             known.push((manifest.id.epoch, next));
-            let from = known.len().saturating_sub(EPOCHS);
-            let pairs: Vec<_> = known[from..].iter().map(|(epoch, next)| format!("{epoch}:{next}")).collect();
-            manifest.extra.insert(format!("{EXTRA}{name}"), pairs.join(" "));
+            noted::note(manifest, &format!("{EXTRA}{name}"), &known, EPOCHS);
         }
     }
 }
