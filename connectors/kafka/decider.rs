@@ -81,8 +81,6 @@ pub(super) struct KafkaDecider {
     pub(super) last: Option<String>,
     /// The one before it.
     pub(super) before: Option<String>,
-    /// The producer may be hit by a request of an earlier transaction that is still on its way.
-    pub(super) stale: bool,
     /// Whether a call of the transaction under way was repeated.
     pub(super) repeated: bool,
     pub(super) mirror: Mirror,
@@ -109,7 +107,6 @@ impl KafkaDecider {
             handles: Vec::new(),
             last: None,
             before: None,
-            stale: false,
             repeated: false,
             mirror: Mirror::default(),
             mirroring: Vec::new(),
@@ -209,7 +206,6 @@ impl KafkaDecider {
     /// A new producer that has ended every earlier one of this job@version.
     pub(super) fn init(&mut self) -> Result<(), Fault> {
         self.commits = None;
-        self.stale = false;
         let mut tries = 0;
         let made = loop {
             let made = self.kafka.producer(&Purpose::Commits(self.job.clone()), self.largest())?;

@@ -215,9 +215,8 @@ impl KafkaDecider {
         let (mut resends, mut mirrored) = (0, true);
         // Said before the first call, since a call may take long itself.
         self.patience.waits(format!("committing: no answer from the brokers {}", self.kafka.brokers));
-        // There is no producer when the commit before ended with a fault: a writer may try again.
-        let unsettled = self.stale || self.commits.is_none();
-        if unsettled && matches!(self.settle(commit, false)?, Settled::Mine) {
+        // There is none when the commit before left requests on their way, or ended with a fault: a writer may try again.
+        if self.commits.is_none() && matches!(self.settle(commit, false)?, Settled::Mine) {
             return Ok(());
         }
         loop {
@@ -226,7 +225,9 @@ impl KafkaDecider {
             self.repeated = false;
             let failure = match self.attempt(commit, mirrored)? {
                 Ok(()) => {
-                    self.stale = leaves_requests(began.elapsed(), self.repeated, self.had_trouble() || trouble);
+                    if leaves_requests(began.elapsed(), self.repeated, self.had_trouble() || trouble) {
+                        self.commits = None;
+                    }
                     return Ok(());
                 }
                 Err(failure) => failure,
