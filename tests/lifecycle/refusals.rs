@@ -159,7 +159,14 @@ fn the_gates_of_promote_hold_from_outside_and_a_dry_run_changes_nothing() {
 #[test]
 fn a_version_that_hangs_or_whose_state_is_gone_is_left_all_the_same() {
     let world = World::new(20_000);
-    let mut versions: Vec<_> = (1..=4).map(|version| Some(world.start(version))).collect();
+    let mut versions: Vec<_> = (1..=4)
+        .map(|version| {
+            let running = world.start(version);
+            // Whoever registers first is live.
+            world.when("it is registered", |registry| registry["versions"][version.to_string()].is_object());
+            Some(running)
+        })
+        .collect();
     (1..=4).for_each(|version| world.caught_up(version));
     world.well("promote 2 --uncompared");
     world.well("promote 3 --uncompared");
