@@ -7,7 +7,6 @@
 #
 #   --state DIR    keep everything in this fresh directory; without it a temporary one, which is removed at the end
 #   --go           do not wait for Enter between the steps (so it is where there is no terminal)
-#   PROFILE=dev    build as `cargo build` does, not with --release
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -48,9 +47,8 @@ trap end EXIT
 trap 'exit 130' INT TERM
 
 say "Building page_views and load"
-profile=${PROFILE:-release}
-cargo build --profile "$profile" --quiet --locked --example page_views --example load
-bin=${CARGO_TARGET_DIR:-target}/${profile/dev/debug}/examples
+cargo build --release --quiet --locked --example page_views --example load
+bin=${CARGO_TARGET_DIR:-target}/release/examples
 
 views=page-views
 export MILLPOND_STATE=$state MILLPOND_CHECKPOINT_INTERVAL=200ms
@@ -101,7 +99,8 @@ over() { # waits until readers have gone over the newest switch
 
 say "Load: an hour of clicks, and from then on a minute of clicks every second, in $place"
 made=(--pages 20 --partitions 2)
-"$bin/load" "${clicks[@]}" "${made[@]}" --count 60000 --span 1h | head -n 1
+made_now=$("$bin/load" "${clicks[@]}" "${made[@]}" --count 60000 --span 1h)
+echo "${made_now%%$'\n'*}"
 "$bin/load" "${clicks[@]}" "${made[@]}" --count 3600000 --span 60h --skip 60000 --rate 1000 >/dev/null &
 jobs+=($!)
 

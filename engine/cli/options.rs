@@ -127,7 +127,7 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Run {
 }
 
 /// The value of an option; not every command has every option.
-fn one<T: Copy + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Option<T> {
+pub(super) fn one<T: Copy + Send + Sync + 'static>(matches: &ArgMatches, id: &str) -> Option<T> {
     matches.try_get_one(id).ok().flatten().copied()
 }
 

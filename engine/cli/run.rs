@@ -22,7 +22,7 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let (env, until_end, new) = (run.env.clone(), run.until_end, run.new);
     let draw = (job.draw)(matches)?;
     let (plan, bounded) = drawn(&*draw, &env)?;
-    let replayed = matches.try_contains_id(id::REPLAYED).is_ok();
+    let replayed = options::one::<u32>(matches, id::REPLAYED).is_some();
     let begins = savepoints::fit(&run, &*draw)?;
     if let Some(begins) = &begins {
         terminal::say(&savepoints::table(begins, &env));

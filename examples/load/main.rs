@@ -8,6 +8,7 @@ mod place;
 mod topic;
 mod writer;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -131,10 +132,12 @@ fn load(options: &Options) -> Result<(), Fault> {
     let rate = *count as f64 / began.elapsed().as_secs_f64();
     let log = log.as_ref().map(|dir| dir.display());
     let at = log.as_ref().map_or_else(|| format!("at {brokers}"), |dir| format!("of the log in {dir}"));
-    println!("{count} clicks written to topic {topic} ({partitions} partitions) {at}, {rate:.0} a second");
+    let written = format!("{count} clicks written to topic {topic} ({partitions} partitions) {at}, {rate:.0} a second");
     let state = options.log.as_ref().and_then(|dir| dir.parent()).map(|state| state.display());
     let place = state.map_or_else(|| format!("--brokers {brokers}"), |state| format!("--state {state}"));
-    println!("try next: cargo run --release --example page_views -- run {place} --input {topic} --until-end");
+    let next = format!("try next: cargo run --release --example page_views -- run {place} --input {topic} --until-end");
+    // Whoever has seen enough, `| head` say, need not see this.
+    let _ = writeln!(std::io::stdout(), "{written}\n{next}");
     Ok(())
 }
 
