@@ -9,8 +9,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext as _, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use rdkafka::message::BorrowedMessage;
 
 use super::{Kafka, fault};
 
@@ -33,6 +32,7 @@ pub(super) struct Context(Arc<Heard>);
 struct Heard {
     trouble: Mutex<Option<(RDKafkaErrorCode, String)>>,
     refused: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    unanswered: AtomicBool,
     made_anew: AtomicBool,
     /// Lines of the log and errors so far.
     heard: AtomicU64,
@@ -61,6 +61,26 @@ impl Context {
     /// The first record that the cluster refused since this was asked last: why, and for which topic.
     pub(super) fn refused(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A record was not written.
+    pub(super) fn undelivered(&self, code: RDKafkaErrorCode, topic: &str) {
+        let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        // What an abort takes back was not refused, and must not hide what was.
+        let purged = |code| matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
+        if refused.as_ref().is_none_or(|(first, _)| purged(*first) && !purged(code)) {
+            *refused = Some((code, topic.to_owned()));
+        }
+    }
+
+    /// A request of a producer, one that changes a transaction, ended without an answer.
+    pub(super) fn unanswered_request(&self) {
+        self.0.unanswered.store(true, Ordering::Release);
+    }
+
+    /// Whether a request of the producer may still be on its way: one that ended without an answer, whether or not it was repeated since.
+    pub(super) fn unanswered(&self) -> bool {
+        self.0.unanswered.load(Ordering::Acquire)
     }
 }
 
@@ -109,23 +129,6 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {}
 
-impl ProducerContext for Context {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            self.0.heard.fetch_add(1, Ordering::Relaxed);
-            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-            let mut refused = self.0.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            // What an abort takes back was not refused, and must not hide what was.
-            let purged = |code| matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
-            if refused.as_ref().is_none_or(|(first, _)| purged(*first) && !purged(code)) {
-                *refused = Some((code, message.topic().to_owned()));
-            }
-        }
-    }
-}
-
 /// Everything that a consumer has to report; what is logged goes to its [`Context`]. The crate's `poll` answers that there is nothing also after a
 /// line of the log.
 pub(super) fn reports(consumer: &Consumer) -> impl Iterator<Item = KafkaResult<BorrowedMessage<'_>>> {
@@ -139,18 +142,6 @@ pub(super) fn reports(consumer: &Consumer) -> impl Iterator<Item = KafkaResult<B
             }
         }
     })
-}
-
-/// Hears everything that a producer has to report: a call of its `poll` hears one thing.
-pub(super) fn hear(producer: &BaseProducer<Context>) {
-    let heard = || producer.context().0.heard.load(Ordering::Relaxed);
-    loop {
-        let before = heard();
-        producer.poll(Duration::ZERO);
-        if heard() == before {
-            return;
-        }
-    }
 }
 
 impl Kafka {

@@ -17,18 +17,14 @@ use millpond_engine::sink::{Begin, Commit, Decider, Opened, Outgoing, Outlet, Pa
 use millpond_engine::{Delivery, Env, Exit, Fault};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::Producer as _;
 
 use super::client::Context;
-use super::failure::{Class, Failure};
 use super::mirror::Mirror;
 use super::outlets::{self, Output};
 use super::producer::{self, Purpose};
 use super::raw::{self, Producer};
 use super::{Kafka, ask, fault};
 
-/// How often a fence is tried that others come in between of.
-const TAKES: u32 = 20;
 /// How long a commit that is being made real may take to show.
 const DECIDED: Duration = Duration::from_secs(1);
 
@@ -72,17 +68,15 @@ pub(super) struct KafkaDecider {
     /// Sees what the group had committed before a transaction that is open. For looks before the fence.
     watch: Option<BaseConsumer<Context>>,
     /// From the fence on.
-    pub(super) commits: Option<(Producer<Context>, Context)>,
+    pub(super) commits: Option<(Producer, Context)>,
     /// Writes outside of transactions, for weaker delivery modes.
-    pub(super) records: Option<(Producer<Context>, Context)>,
+    pub(super) records: Option<(Producer, Context)>,
     /// Each output's handle in whichever producer writes records.
     pub(super) handles: Vec<usize>,
     /// The newest record that is known to be committed.
     pub(super) last: Option<String>,
     /// The one before it.
     pub(super) before: Option<String>,
-    /// Whether a call of the transaction under way was repeated.
-    pub(super) repeated: bool,
     pub(super) mirror: Mirror,
     /// The positions in the transaction that was begun last, by their place in its commit.
     pub(super) mirroring: Vec<usize>,
@@ -107,7 +101,6 @@ impl KafkaDecider {
             handles: Vec::new(),
             last: None,
             before: None,
-            repeated: false,
             mirror: Mirror::default(),
             mirroring: Vec::new(),
             run: String::new(),
@@ -206,31 +199,11 @@ impl KafkaDecider {
     /// A new producer that has ended every earlier one of this job@version.
     pub(super) fn init(&mut self) -> Result<(), Fault> {
         self.commits = None;
-        let mut tries = 0;
-        let made = loop {
-            let made = self.kafka.producer(&Purpose::Commits(self.job.clone()), self.largest())?;
-            let fenced = self.patiently("taking over the transactions", || {
-                made.0.client().poll(Duration::ZERO);
-                let taken = made.0.client().init_transactions(producer::REQUEST).map_err(Failure::from);
-                match taken {
-                    Ok(()) => Ok(false),
-                    Err(failure) if failure.fenced() => Ok(true),
-                    Err(failure) if failure.class() == Class::Again => Err(RDKafkaErrorCode::OperationTimedOut),
-                    Err(failure) => Err(failure.code()),
-                }
-            })?;
-            if !fenced {
-                break made;
-            }
-            // Another one takes over at this very moment. Whoever is last goes on, and the other one finds his record; this producer is
-            // of no more use.
-            tries += 1;
-            if tries == TAKES || self.patience.exhausted() {
-                let text = format!("job {}: other instances keep taking over its transactions", self.job);
-                return Err(Fault::new(Exit::AlreadyRunning, text));
-            }
-            std::thread::sleep(ask::AGAIN);
-        };
+        let exhausted = || self.patience.exhausted();
+        let what = format!("job {}", self.job);
+        let made = self.kafka.take_over(&self.job, self.largest(), &what, exhausted, |request| {
+            self.patiently("taking over the transactions", request)
+        })?;
         self.commits = Some(made);
         if self.delivery == Delivery::ExactlyOnce {
             // They were the earlier producer's.

@@ -15,16 +15,14 @@ use millpond_state::Timestamp;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Consumer, Context};
+use super::client::Consumer;
 use super::failure::{Class, Failure};
 use super::follow::{Follow, READER};
 use super::outlets::{self, Output};
-use super::producer::{Purpose, REQUEST};
-use super::raw::Producer;
+use super::producer::REQUEST;
+use super::raw::{Produced, Producer};
 use super::{Kafka, ask, fault};
 
 /// How often a decision is made anew because somebody else came in between.
@@ -97,18 +95,10 @@ impl KafkaLedger {
     }
 
     /// Fences every other one that writes under a transactional id.
-    fn fence(&self, id: &str, what: &str, largest: u64) -> Result<Producer<Context>, Fault> {
-        let (producer, _) = self.kafka.producer(&Purpose::Commits(id.to_owned()), largest)?;
-        let client = producer.client();
-        self.kafka.ask_within(PATIENCE, what, || {
-            client.poll(Duration::ZERO);
-            client.init_transactions(REQUEST).map_err(Failure::from).map_err(|failure| match failure.class() {
-                Class::Again => Code::OperationTimedOut,
-                _ if failure.fenced() => Code::ConcurrentTransactions,
-                _ => failure.code(),
-            })
-        })?;
-        Ok(producer)
+    fn fence(&self, id: &str, what: &str, largest: u64) -> Result<Producer, Fault> {
+        let patiently =
+            |request: &mut dyn FnMut() -> Result<bool, Code>| self.kafka.ask_within(PATIENCE, what, request);
+        Ok(self.kafka.take_over(id, largest, what, || false, patiently)?.0)
     }
 
     /// One decision under the fence. `None` when somebody else came in between, or the outcome is not known.
@@ -118,20 +108,12 @@ impl KafkaLedger {
         largest: u64,
         decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>,
     ) -> Result<Option<()>, Fault> {
-        let producer = self.fence(own.writer, &format!("taking over topic {}", own.topic), largest)?;
-        let client = producer.client();
+        let mut producer = self.fence(own.writer, &format!("taking over topic {}", own.topic), largest)?;
         let added = decide()?;
         if added.is_empty() {
             return Ok(Some(()));
         }
-        let written = client
-            .begin_transaction()
-            .and_then(|()| {
-                added.iter().try_for_each(|one| client.send(record(own.topic, one)).map_err(|(error, _)| error))
-            })
-            .map_err(Failure::from)
-            .and_then(|()| producer.commit(CALL));
-        match written {
+        match write(&mut producer, own.topic, &added) {
             Ok(()) => Ok(Some(())),
             Err(failure) if failure.fenced() || fault::passes(failure.code()) || failure.class() != Class::Unknown => {
                 tracing::info!(%failure, "a decision is made anew");
@@ -145,13 +127,17 @@ impl KafkaLedger {
     }
 }
 
-fn record<'a>(topic: &'a str, added: &'a Added) -> BaseRecord<'a, [u8], [u8]> {
-    let headers = added
-        .headers
-        .iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
-    let record = BaseRecord { key: added.key.as_deref(), payload: added.value.as_deref(), ..BaseRecord::to(topic) };
-    record.partition(0).headers(headers)
+/// One transaction with these records.
+fn write(producer: &mut Producer, topic: &str, added: &[Added]) -> Result<(), Failure> {
+    producer.begin()?;
+    let handle = producer.topic(topic).map_err(|code| Failure::untaken(code, topic))?;
+    for one in added {
+        let headers: Vec<_> = one.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let (key, value) = (one.key.as_deref(), one.value.as_deref());
+        let record = Produced { topic: handle, partition: 0, timestamp: 0, key, value, headers: &headers, also: None };
+        producer.produce(&record).map_err(|code| Failure::untaken(code, topic))?;
+    }
+    producer.commit(CALL)
 }
 
 impl Lines for Kafka {

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use millpond_engine::Fault;
+use millpond_engine::{Exit, Fault};
 use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::producer::BaseProducer;
+use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::client::Context;
+use super::failure::Class;
 use super::raw::Producer;
-use super::{Kafka, fault};
+use super::{Kafka, ask, fault};
 
 /// How long one request of a start may take before it is asked again.
 pub(super) const REQUEST: Duration = Duration::from_secs(5);
+
+/// How often a fence is tried that others come in between of.
+const TAKES: u32 = 20;
 
 /// What a producer is for.
 #[derive(Clone, Debug)]
@@ -26,7 +30,7 @@ pub(super) enum Purpose {
 
 impl Kafka {
     /// A producer, and what it reports. `largest` is the largest record, in bytes, that it should take.
-    pub(super) fn producer(&self, purpose: &Purpose, largest: u64) -> Result<(Producer<Context>, Context), Fault> {
+    pub(super) fn producer(&self, purpose: &Purpose, largest: u64) -> Result<(Producer, Context), Fault> {
         let largest = largest.clamp(1_000, 1_000_000_000).to_string();
         let mut defaults = vec![
             ("client.id", "millpond"),
@@ -50,8 +54,46 @@ impl Kafka {
             Purpose::Records => own.push(("message.timeout.ms", "0")),
         }
         let context = Context::default();
-        let client = BaseProducer::from_config_and_context(&self.config(&defaults, &own)?, context.clone());
-        Ok((Producer::new(client.map_err(|error| fault::client(&self.brokers, &error))?), context))
+        let made = Producer::new(&self.config(&defaults, &own)?, context.clone());
+        Ok((made.map_err(|error| fault::client(&self.brokers, &error))?, context))
+    }
+
+    /// A new producer that has ended every earlier one of this transactional id, by requests that `patiently` repeats. `who` takes over.
+    ///
+    /// # Errors
+    /// What `patiently` answers; that others keep taking over, too.
+    pub(super) fn take_over(
+        &self,
+        id: &str,
+        largest: u64,
+        who: &str,
+        exhausted: impl Fn() -> bool,
+        patiently: impl Fn(&mut dyn FnMut() -> Result<bool, Code>) -> Result<bool, Fault>,
+    ) -> Result<(Producer, Context), Fault> {
+        let mut tries = 0;
+        loop {
+            let made = self.producer(&Purpose::Commits(id.to_owned()), largest)?;
+            let mine = patiently(&mut || {
+                made.0.poll();
+                match made.0.init(REQUEST) {
+                    Ok(()) => Ok(true),
+                    Err(failure) if failure.fenced() => Ok(false),
+                    Err(failure) if failure.class() == Class::Again => Err(Code::OperationTimedOut),
+                    Err(failure) => Err(failure.code()),
+                }
+            })?;
+            if mine {
+                return Ok(made);
+            }
+            // Another one takes over at this very moment. Whoever is last goes on, and the other one finds his record; this producer is
+            // of no more use.
+            tries += 1;
+            if tries == TAKES || exhausted() {
+                let text = format!("{who}: other instances keep taking over its transactions");
+                return Err(Fault::new(Exit::AlreadyRunning, text));
+            }
+            std::thread::sleep(ask::AGAIN);
+        }
     }
 
     /// A consumer of a group that it never joins: for what the group has committed, and for looking at topics.

@@ -6,9 +6,7 @@ use millpond_engine::sink::Outgoing;
 use millpond_engine::{Delivery, Exit, Fault};
 use millpond_state::Timestamp;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::Producer as _;
 
-use super::client::Context;
 use super::decider::KafkaDecider;
 use super::failure::Failure;
 use super::fault::{self, Class};
@@ -83,7 +81,7 @@ impl KafkaDecider {
                 match writer.produce(&produced) {
                     Ok(()) => break,
                     Err(RDKafkaErrorCode::QueueFull) => {
-                        writer.client().poll(Duration::ZERO);
+                        writer.poll();
                         if self.patience.exhausted() {
                             return Err(self.gone("writing output", "its queue stays full"));
                         }
@@ -144,7 +142,7 @@ impl KafkaDecider {
     /// When it has been missing for so long that it counts as deleted, or must not be looked at.
     pub(super) fn missing(
         &self,
-        writer: &Producer<Context>,
+        writer: &Producer,
         topic: &str,
         partition: u32,
         since: &mut Instant,
@@ -155,7 +153,7 @@ impl KafkaDecider {
         if self.patience.exhausted() {
             return Err(self.gone("writing output", &format!("{place} is not there")));
         }
-        let missing = match ask::topic(writer.client().client(), topic) {
+        let missing = match ask::topic(writer.client(), topic) {
             Ok(found) => !found.partitions.is_some_and(|all| all.contains(&partition)),
             Err(code) if fault::passes(code) => {
                 *since = Instant::now();
@@ -184,13 +182,13 @@ impl KafkaDecider {
     pub(super) fn drain(&mut self) -> Result<(), Fault> {
         let Some((writer, voice)) = &self.records else { return Ok(()) };
         while let Err(code) = writer.flush(SLICE) {
-            writer.client().poll(Duration::ZERO);
+            writer.poll();
             if self.patience.exhausted() {
                 return Err(self.gone("writing output", &code.to_string()));
             }
             self.waits("writing output", &code.to_string());
         }
-        writer.client().poll(Duration::ZERO);
+        writer.poll();
         match voice.refused() {
             Some((code, topic)) => Err(self.refused(code, &topic)),
             None => Ok(()),

@@ -4,12 +4,10 @@ use std::time::{Duration, Instant};
 
 use millpond_engine::sink::Commit;
 use millpond_engine::{Delivery, Exit, Fault, failpoint};
-use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Context, hear};
+use super::client::Context;
 use super::decider::KafkaDecider;
 use super::failure::{Class, Failure};
 use super::fault;
@@ -19,8 +17,6 @@ use super::raw::Producer;
 pub(super) const SLICE: Duration = Duration::from_secs(1);
 /// How long a call of a transaction is repeated before its outcome counts as unknown.
 const CALL: Duration = Duration::from_secs(30);
-/// A commit that took longer than this may have left a request on its way that could end a later transaction.
-const SLOW: Duration = Duration::from_secs(2);
 /// A call that takes longer than this may be waiting for a topic that is not there.
 const LONG: Duration = Duration::from_secs(2);
 /// How often a record that the cluster refuses for reasons of its own is sent again.
@@ -39,8 +35,7 @@ enum Settled {
 impl KafkaDecider {
     /// One transaction, from begin to commit; `mirrored` says whether it also writes where sources stand.
     fn attempt(&mut self, commit: &Commit<'_>, mirrored: bool) -> Result<Result<(), Failure>, Fault> {
-        let begun = self.writer().client().begin_transaction();
-        if let Err(failure) = begun.map_err(Failure::from) {
+        if let Err(failure) = self.writer().begin() {
             return Ok(Err(failure));
         }
         failpoint::hit("begun");
@@ -72,25 +67,16 @@ impl KafkaDecider {
         }
         failpoint::hit("staged");
         self.repeat("committing", |this| {
-            this.writer().client().poll(Duration::ZERO);
+            this.writer().poll();
             this.writer().commit(SLICE)
         })
     }
 
-    /// What went wrong with a connection since this was asked last, whether or not a call failed for it: the client repeats requests by itself.
-    fn had_trouble(&self) -> bool {
-        hear(self.writer().client());
-        self.voice().trouble().is_some()
-    }
-
     fn stage_record(&self, offsets: &TopicPartitionList) -> Result<(), Failure> {
-        let metadata = self.group.as_ref().and_then(|group| group.group_metadata());
-        let metadata = metadata.expect("a consumer with a group has its metadata");
-        let sent = self.writer().client().send_offsets_to_transaction(offsets, &metadata, SLICE);
-        sent.map_err(Failure::from)
+        self.writer().offsets(&self.job, offsets, SLICE)
     }
 
-    fn writer(&self) -> &Producer<Context> {
+    fn writer(&self) -> &Producer {
         &self.commits.as_ref().expect("the engine fences first").0
     }
 
@@ -112,7 +98,6 @@ impl KafkaDecider {
                         let text = format!("{what} took longer than {CALL:?}: {failure}");
                         return Ok(Err(Failure::new(failure.code(), false, false, text)));
                     }
-                    self.repeated = true;
                     self.waits(what, &failure.to_string());
                     if began.elapsed() >= LONG {
                         self.outputs_are_there(&mut missing)?;
@@ -220,12 +205,16 @@ impl KafkaDecider {
             return Ok(());
         }
         loop {
-            // Trouble before it counts too: of the same trouble again the client says nothing for half a minute.
-            let (began, trouble) = (Instant::now(), self.had_trouble());
-            self.repeated = false;
             let failure = match self.attempt(commit, mirrored)? {
                 Ok(()) => {
-                    if leaves_requests(began.elapsed(), self.repeated, self.had_trouble() || trouble) {
+                    // The client repeats what was not answered. The first may arrive late, and would end a later transaction of this
+                    // producer or write into it.
+                    if self.voice().unanswered() {
+                        tracing::info!(
+                            job = self.job,
+                            epoch = commit.epoch,
+                            "a request was not answered: a new producer"
+                        );
                         self.commits = None;
                     }
                     return Ok(());
@@ -255,7 +244,7 @@ impl KafkaDecider {
 
     /// The first record of the transaction that the cluster refused for good, and its topic.
     fn refused_record(&self) -> Option<(RDKafkaErrorCode, String)> {
-        hear(self.writer().client());
+        self.writer().poll();
         self.voice().refused().filter(|(code, _)| !fault::passes(*code))
     }
 
@@ -294,25 +283,5 @@ impl KafkaDecider {
         // Rights come and go on a cluster within a moment.
         std::thread::sleep(RESEND);
         Ok(())
-    }
-}
-
-/// Whether a transaction that took so long to commit may have left a request on its way that could end a later one of the same producer: one
-/// that was repeated because the first did not come through.
-fn leaves_requests(took: Duration, repeated: bool, trouble: bool) -> bool {
-    took >= SLOW || repeated || trouble
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_producer_is_used_again_only_after_a_transaction_without_any_trouble() {
-        let quick = Duration::from_millis(20);
-        assert!(!leaves_requests(quick, false, false));
-        assert!(leaves_requests(SLOW, false, false), "the client repeats requests by itself");
-        assert!(leaves_requests(quick, true, false), "a call was repeated");
-        assert!(leaves_requests(quick, false, true), "a connection broke meanwhile");
     }
 }

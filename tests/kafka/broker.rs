@@ -49,6 +49,7 @@ impl Broker {
     fn command(&self) -> Command {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/broker.sh"));
         command.env("BROKER_HOME", &self.home).env("BROKER_PORT", self.port.to_string()).env("BROKER_SECURE", "1");
+        command.env("BROKER_ADVERTISE", (self.port + 5).to_string());
         command
     }
 
@@ -86,6 +87,11 @@ impl Broker {
         Cluster::at(&format!("127.0.0.1:{}", self.port))
     }
 
+    /// Where a proxy has to listen for the clients that this broker sends there, and where the broker itself does for it.
+    pub(crate) fn before(&self) -> (u16, u16) {
+        (self.port + 5, self.port + 4)
+    }
+
     /// Whether these bytes lie in the files of a topic as they are.
     pub(crate) fn holds(&self, topic: &str, bytes: &[u8]) -> bool {
         let dirs = fs::read_dir(self.home.join(self.port.to_string()).join("data")).unwrap();
@@ -115,13 +121,13 @@ impl Broker {
     }
 }
 
-/// Four ports in a row that nobody listens on, below those that the system gives to clients.
+/// Six ports in a row that nobody listens on, below those that the system gives to clients.
 fn free_port() -> u16 {
     let mut random = crate::seeded::Seeded(u64::from(std::process::id()) ^ crate::world::nanos());
     loop {
         let port = 20_000 + random.below(12_000) as u16;
-        let held: Vec<_> = (port..port + 4).map_while(|port| TcpListener::bind(("127.0.0.1", port)).ok()).collect();
-        if held.len() == 4 {
+        let held: Vec<_> = (port..port + 6).map_while(|port| TcpListener::bind(("127.0.0.1", port)).ok()).collect();
+        if held.len() == 6 {
             return port;
         }
     }

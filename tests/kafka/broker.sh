@@ -21,6 +21,8 @@
 #   BROKER_HEAP=512m          the broker's memory
 #   BROKER_SECURE=1           two more listeners: TLS on port + 2, TLS with SASL/SCRAM on port + 3 (user "mill", password
 #                             "pond"); the certificate to trust is written to BROKER_HOME/PORT/ca.pem. Decided at the first start.
+#   BROKER_ADVERTISE=PORT     one more listener on port + 4, which says of itself that it is on this port of this machine: for a proxy that
+#                             stands before it. Decided at the first start.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -96,10 +98,15 @@ configure() { # once; a broker keeps the settings it was first started with
     format=(--add-scram 'SCRAM-SHA-256=[name=mill,password=pond]' --add-scram 'SCRAM-SHA-512=[name=mill,password=pond]')
     certificates || fail "keytool could not make certificates in $mine"
   fi
+  local advertised=$listeners
+  if [ -n "${BROKER_ADVERTISE:-}" ]; then
+    listeners="$listeners,BEHIND://127.0.0.1:$((port + 4))"
+    advertised="$advertised,BEHIND://127.0.0.1:$BROKER_ADVERTISE"
+  fi
   {
     cat "$here/server.properties"
     printf '\nlog.dirs=%s\nlisteners=%s,CONTROLLER://127.0.0.1:%d\nadvertised.listeners=%s\n' \
-      "$mine/data" "$listeners" $((port + 1)) "$listeners"
+      "$mine/data" "$listeners" $((port + 1)) "$advertised"
     printf 'controller.quorum.bootstrap.servers=127.0.0.1:%d\n' $((port + 1))
     if [ "${BROKER_SECURE:-0}" = 1 ]; then
       printf 'ssl.keystore.type=PKCS12\nssl.keystore.location=%s\nssl.keystore.password=pond-pond\nssl.key.password=pond-pond\n' "$mine/keys.p12"

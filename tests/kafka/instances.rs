@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use millpond::Exit;
+use millpond::engine::ledger::{Added, Own};
+use millpond::{Exit, Kafka, Lines as _};
 
 use crate::producers::CLICKS;
+use crate::reader::read;
 use crate::world::World;
 
 #[test]
@@ -83,4 +85,29 @@ fn of_two_instances_with_disks_of_their_own_that_start_at_once_one_does_the_work
     let left = codes.iter().filter(|code| leaves.contains(code)).count();
     assert_eq!((done, left), (1, 1), "{codes:?}\n{}\n{}", both[0].said(), both[1].said());
     world.check();
+}
+
+#[test]
+fn of_many_tools_that_write_at_once_each_has_its_turn() {
+    let world = World::new("tools", 1);
+    let (topic, brokers) = (world.topic("notes"), &world.cluster.brokers);
+    let own = Own { topic: &topic, writer: &topic, compacted: true };
+    world.cluster.create(&topic, 1);
+    std::thread::scope(|scope| {
+        for tool in 0..6 {
+            scope.spawn(move || {
+                let ledger = Kafka::brokers(brokers).ledger();
+                for note in 0..4 {
+                    let key = Some(format!("{tool} {note}").into_bytes());
+                    let added = vec![Added { value: key.clone(), key, headers: Vec::new() }];
+                    ledger.append(own, &mut || Ok(added.clone())).unwrap();
+                }
+            });
+        }
+    });
+    // Whose outcome was not known was written again: this decision does not look.
+    let mut seen: Vec<_> = read(&world.cluster, &topic)[0].iter().map(|record| record.text()).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 24, "{seen:?}");
 }

@@ -14,6 +14,7 @@ mod model;
 #[path = "../kit/processes.rs"]
 mod processes;
 mod producers;
+mod proxy;
 mod reader;
 mod runs;
 #[path = "../kit/seeded.rs"]
@@ -28,6 +29,7 @@ mod forms;
 mod inputs;
 mod instances;
 mod kills;
+mod late;
 mod letters;
 mod modes;
 mod outages;

@@ -9,7 +9,7 @@ use crate::world::World;
 /// `relay` to the end of its input, through a listener.
 fn through(world: &World, listener: &str, settings: &[&str]) -> Process {
     let mut job = world.relay("run", &["--until-end", "--brokers", listener]);
-    settings.iter().for_each(|setting| drop(job.args(["--kafka", setting])));
+    settings.iter().for_each(|setting| _ = job.args(["--kafka", setting]));
     world.start(job)
 }
 

@@ -7,13 +7,15 @@
 //!
 //! - `consume`: reads one partition through a queue of its own, many messages a call, decoded where they lie.
 //! - `describe`: a topic's id.
-//! - `produce`: hands records to a producer and ends its transactions; `committed`: what a group has committed, with its metadata.
+//! - `produce`: hands records to a producer, and its transactions; `hear`: what a producer reports.
+//! - `committed`: what a group has committed, with its metadata.
 
 #![expect(unsafe_code, reason = "calls into librdkafka; see above")]
 
 mod committed;
 mod consume;
 mod describe;
+mod hear;
 mod produce;
 
 pub(super) use committed::{Position, committed};

@@ -1,26 +1,35 @@
-//! A producer's records and the end of its transactions.
+//! A producer: its records and its transactions, and what it reports.
 //!
-//! The crate's own `send` sets no flags and looks a topic up by name for each record; its `commit_transaction` waits in slices of 100 ms.
+//! The crate's own `send` sets no flags and looks a topic up by name for each record; its `commit_transaction` waits in slices of 100 ms;
+//! and it has no way to ask which requests were answered, which decides whether a producer may be used again.
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::bindings as rd;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
+use rdkafka::client::Client;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaType;
 
+use super::super::client::Context;
 use super::super::failure::Failure;
+use super::hear;
+
+/// How long what is thrown away may take to be reported.
+const PURGED: Duration = Duration::from_millis(500);
 
 /// A producer with handles of the topics it writes.
-pub(in crate::kafka) struct Producer<C: ProducerContext + 'static> {
+pub(in crate::kafka) struct Producer {
     // Dropped by hand before the client.
     topics: Vec<*mut rd::rd_kafka_topic_t>,
-    client: BaseProducer<C>,
+    client: Client<Context>,
 }
 
 // SAFETY: librdkafka's handles may be used from any thread, and the pointers are this value's own.
-unsafe impl<C: ProducerContext + 'static> Send for Producer<C> {}
+unsafe impl Send for Producer {}
 
 /// One record to be written.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +50,72 @@ pub(in crate::kafka) struct Produced<'a> {
     pub(in crate::kafka) also: Option<(&'a str, &'a [u8])>,
 }
 
-impl<C: ProducerContext + 'static> Producer<C> {
-    pub(in crate::kafka) fn new(client: BaseProducer<C>) -> Self {
-        Producer { topics: Vec::new(), client }
+impl Producer {
+    /// A producer that reports to `context`.
+    ///
+    /// # Errors
+    /// When its settings are wrong.
+    pub(in crate::kafka) fn new(config: &ClientConfig, context: Context) -> KafkaResult<Self> {
+        let native = config.create_native_config()?;
+        hear::reports(&native);
+        let client = Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)?;
+        Ok(Producer { topics: Vec::new(), client })
     }
 
     /// The client, for everything that the crate has a safe way for.
-    pub(in crate::kafka) fn client(&self) -> &BaseProducer<C> {
+    pub(in crate::kafka) fn client(&self) -> &Client<Context> {
         &self.client
+    }
+
+    /// Hears everything that the producer has to report so far.
+    pub(in crate::kafka) fn poll(&self) {
+        // SAFETY: the client lives; what is reported goes to the callbacks of `hear`.
+        unsafe { rd::rd_kafka_poll(self.client.native_ptr(), 0) };
+    }
+
+    /// Ends every earlier producer of this transactional id. May be called again after a failure that says so.
+    ///
+    /// # Errors
+    /// As librdkafka classes them.
+    pub(in crate::kafka) fn init(&self, within: Duration) -> Result<(), Failure> {
+        // SAFETY: the client lives; the error, if any, is taken over.
+        unsafe { failed(rd::rd_kafka_init_transactions(self.client.native_ptr(), millis(within))) }
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// As librdkafka classes them.
+    pub(in crate::kafka) fn begin(&self) -> Result<(), Failure> {
+        // SAFETY: the client lives; the error, if any, is taken over.
+        unsafe { failed(rd::rd_kafka_begin_transaction(self.client.native_ptr())) }
+    }
+
+    /// Puts what `group`, which nobody joins, commits into the transaction. May be called again after a failure that says so.
+    ///
+    /// # Errors
+    /// As librdkafka classes them.
+    pub(in crate::kafka) fn offsets(
+        &self,
+        group: &str,
+        offsets: &TopicPartitionList,
+        within: Duration,
+    ) -> Result<(), Failure> {
+        let group = CString::new(group).map_err(|_| {
+            Failure::new(RDKafkaErrorCode::InvalidGroupId, false, true, "a group's name holds a zero".to_owned())
+        })?;
+        // SAFETY: the client and the list live, and both are only read; the group is made and given back here; the error is taken over.
+        unsafe {
+            let group = rd::rd_kafka_consumer_group_metadata_new(group.as_ptr());
+            let error = rd::rd_kafka_send_offsets_to_transaction(
+                self.client.native_ptr(),
+                offsets.ptr(),
+                group,
+                millis(within),
+            );
+            rd::rd_kafka_consumer_group_metadata_destroy(group);
+            failed(error)
+        }
     }
 
     /// A handle of a topic, by number.
@@ -58,8 +125,7 @@ impl<C: ProducerContext + 'static> Producer<C> {
     pub(in crate::kafka) fn topic(&mut self, name: &str) -> Result<usize, RDKafkaErrorCode> {
         let name = CString::new(name).map_err(|_| RDKafkaErrorCode::InvalidTopic)?;
         // SAFETY: the client lives as long as `self`, the name is copied, and no settings means the client's own.
-        let topic =
-            unsafe { rd::rd_kafka_topic_new(self.client.client().native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        let topic = unsafe { rd::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
         if topic.is_null() {
             return Err(RDKafkaErrorCode::InvalidTopic);
         }
@@ -97,7 +163,7 @@ impl<C: ProducerContext + 'static> Producer<C> {
                 with(vtype::RD_KAFKA_VTYPE_VALUE, bytes(record.value)),
                 with(vtype::RD_KAFKA_VTYPE_HEADERS, Argument { headers }),
             ];
-            let client = self.client.client().native_ptr();
+            let client = self.client.native_ptr();
             let error = rd::rd_kafka_produceva(client, arguments.as_ptr(), arguments.len());
             if error.is_null() {
                 return Ok(());
@@ -115,7 +181,7 @@ impl<C: ProducerContext + 'static> Producer<C> {
     /// As librdkafka classes them.
     pub(in crate::kafka) fn commit(&self, within: Duration) -> Result<(), Failure> {
         // SAFETY: the client lives; the error, if any, is taken over.
-        unsafe { failed(rd::rd_kafka_commit_transaction(self.client.client().native_ptr(), millis(within))) }
+        unsafe { failed(rd::rd_kafka_commit_transaction(self.client.native_ptr(), millis(within))) }
     }
 
     /// Waits until everything handed over is delivered or has failed.
@@ -124,15 +190,21 @@ impl<C: ProducerContext + 'static> Producer<C> {
     /// When that takes longer.
     pub(in crate::kafka) fn flush(&self, within: Duration) -> Result<(), RDKafkaErrorCode> {
         // SAFETY: the client lives.
-        match unsafe { rd::rd_kafka_flush(self.client.client().native_ptr(), millis(within)) } {
+        match unsafe { rd::rd_kafka_flush(self.client.native_ptr(), millis(within)) } {
             rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
             error => Err(error.into()),
         }
     }
 }
 
-impl<C: ProducerContext + 'static> Drop for Producer<C> {
+impl Drop for Producer {
     fn drop(&mut self) {
+        // What is left belongs to a transaction that somebody else has to end: nothing waits for it.
+        // SAFETY: the client lives.
+        unsafe {
+            rd::rd_kafka_purge(self.client.native_ptr(), rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_INFLIGHT)
+        };
+        let _ = self.flush(PURGED);
         for topic in self.topics.drain(..) {
             // SAFETY: each handle was made by `topic`, is given back once, and the client still lives.
             unsafe { rd::rd_kafka_topic_destroy(topic) };
