@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use millpond_state::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::registry::More;
+
 /// One partition of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionStatus {
@@ -59,7 +61,10 @@ pub struct Status {
     pub epoch: u64,
     /// When it became real, microseconds since 1970.
     pub last_commit: Option<i64>,
-    /// What the commit waits for, when the decider's system does not answer.
+    /// An epoch becomes real at least this often, milliseconds; 0 of a job that does not run.
+    #[serde(default)]
+    pub period_ms: u64,
+    /// What the commit waits for, when the decider's system does not answer, or none was made for far longer than the period.
     #[serde(default)]
     pub waiting: Option<String>,
     /// Since when, microseconds since 1970.
@@ -105,16 +110,19 @@ pub struct Reached {
     pub newest: Timestamp,
     /// Each sink, by its name in the plan.
     pub outputs: BTreeMap<String, OutputReached>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 impl Default for Reached {
     fn default() -> Self {
-        Reached { watermark: Timestamp::MIN, newest: Timestamp::MIN, outputs: BTreeMap::new() }
+        Reached { watermark: Timestamp::MIN, newest: Timestamp::MIN, outputs: BTreeMap::new(), more: More::new() }
     }
 }
 
 /// How far one output has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputReached {
     /// Results below this event time are not in it, or not whole: they were written by the version whose savepoint it began with. The least time
     /// of a version that began otherwise; the greatest where no result is ever known to be whole.
@@ -124,11 +132,14 @@ pub struct OutputReached {
     pub complete: Timestamp,
     /// The first event time after all records written; the least time before the first.
     pub beyond: Timestamp,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 impl Default for OutputReached {
     fn default() -> Self {
-        OutputReached { since: Timestamp::MIN, complete: Timestamp::MIN, beyond: Timestamp::MIN }
+        OutputReached { since: Timestamp::MIN, complete: Timestamp::MIN, beyond: Timestamp::MIN, more: More::new() }
     }
 }
 

@@ -21,6 +21,7 @@ pub struct Job<W = Plain> {
     delivery: Delivery,
     tuning: Tuning,
     about: String,
+    build: String,
     default_args: Vec<String>,
     before: Option<Before>,
     after: Option<After>,
@@ -75,6 +76,7 @@ impl Job {
             delivery: Delivery::ExactlyOnce,
             tuning: Tuning::default(),
             about: String::new(),
+            build: String::new(),
             default_args: Vec::new(),
             before: None,
             after: None,
@@ -84,8 +86,9 @@ impl Job {
 
     /// The job gets command line options of its own, a struct that derives `clap::Args`. They come as second argument to the flow's closure.
     pub fn options<O: clap::Args>(self) -> Job<With<O>> {
-        let Job { name, version, delivery, tuning, about, default_args, .. } = self;
-        Job { name, version, delivery, tuning, about, default_args, before: None, after: None, options: PhantomData }
+        let Job { name, version, delivery, tuning, about, build, default_args, .. } = self;
+        let (before, after, options) = (None, None, PhantomData);
+        Job { name, version, delivery, tuning, about, build, default_args, before, after, options }
     }
 
     /// The job's `main`: parses the command line, does what it says, and answers with the exit code.
@@ -174,6 +177,19 @@ impl<W> Job<W> {
         Job { about: about.to_owned(), ..self }
     }
 
+    /// What this build calls itself in the registry of versions, beside what its bytes say: the package's version, and the commit where the
+    /// build is told it.
+    ///
+    /// ```
+    /// use millpond_operators::Job;
+    /// let commit = option_env!("GIT_COMMIT").unwrap_or("no commit given");
+    /// let job = Job::new("page-views").build(&format!("{} {commit}", env!("CARGO_PKG_VERSION"))); // then `.main(..)`
+    /// # let _ = job;
+    /// ```
+    pub fn build(self, build: &str) -> Self {
+        Job { build: build.to_owned(), ..self }
+    }
+
     /// What the binary does when it is called without arguments, instead of showing its help.
     pub fn without_arguments<'a>(self, args: impl IntoIterator<Item = &'a str>) -> Self {
         Job { default_args: args.into_iter().map(str::to_owned).collect(), ..self }
@@ -187,6 +203,7 @@ impl<W> Job<W> {
     ) -> Exit {
         let mut job = JobMain::new(&self.name, self.version, draw);
         job.about = self.about;
+        job.build = self.build;
         job.delivery = self.delivery;
         job.tuning = self.tuning;
         job.augment = augment;

@@ -85,6 +85,8 @@ pub struct JobMain {
     pub version: u32,
     /// What it does, in a sentence, for `--help`.
     pub about: String,
+    /// What this build of it calls itself, for the registry of versions: a version and a commit, say. May be empty.
+    pub build: String,
     /// What a crash may do to output.
     pub delivery: Delivery,
     /// Sizes.
@@ -111,6 +113,7 @@ impl JobMain {
             name: name.to_owned(),
             version,
             about: String::new(),
+            build: String::new(),
             delivery: Delivery::ExactlyOnce,
             tuning: Tuning::default(),
             augment: |command| command,

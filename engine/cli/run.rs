@@ -46,7 +46,7 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     if new {
         terminal::say(&doubled(&*draw, &env));
     }
-    let introduced = Introduced::new(&*draw, &env, &plan, from)?;
+    let introduced = Introduced::new(&*draw, &env, &plan, from, &job.build)?;
     let running = crate::start(run, draw)?;
     let report: Report = Arc::new(running.reporter());
     let registered = introduced.map(|introduced| introduced.register(Arc::clone(&report), running.stopper()));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ledger::{Added, Committed, CommittedRecord, Decide, Own};
-use crate::registry::{self, Facts, Gates, Output, Standing, State, Version};
+use crate::registry::{self, Facts, Gates, More, Output, Standing, State, Version};
 use crate::{OutputReached, Reached};
 
 const OUT: &str = "out";
@@ -132,7 +132,12 @@ impl Job {
             lag: Some(0),
             run: self.run.to_string(),
             epoch: self.written.unsigned_abs(),
-            reached: Reached { watermark: complete, newest: Timestamp::from_secs(self.written), outputs },
+            reached: Reached {
+                watermark: complete,
+                newest: Timestamp::from_secs(self.written),
+                outputs,
+                ..Reached::default()
+            },
             ends: BTreeMap::from([(OUT.to_owned(), ends.into_iter().map(|kept| kept.end).collect())]),
             ..Standing::default()
         }
@@ -155,12 +160,20 @@ impl Job {
 }
 
 fn register(memory: &Memory, job: &Job) {
-    let output =
-        Output { name: OUT.into(), at: at(job.version), sink: OUT.into(), upsert: false, settled: job.ahead == 0 };
+    let output = Output {
+        name: OUT.into(),
+        at: at(job.version),
+        sink: OUT.into(),
+        upsert: false,
+        settled: job.ahead == 0,
+        id: None,
+        more: More::new(),
+    };
     let version = Version {
         plan: String::new(),
         shapes: BTreeMap::new(),
         build: String::new(),
+        binary: String::new(),
         home: String::new(),
         from: String::new(),
         registered: Timestamp::EPOCH,
@@ -168,6 +181,7 @@ fn register(memory: &Memory, job: &Job) {
         standing: Standing { run: job.run.to_string(), ..Standing::default() },
         compared: None,
         retiring: false,
+        more: More::new(),
     };
     registry::change(memory, JOB, |entry| entry.register(job.version, version.clone()).map(Some)).unwrap();
 }

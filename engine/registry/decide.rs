@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millpond_state::Timestamp;
 
-use super::entry::{Compared, Entry, Standing, State, Version};
+use super::entry::{Compared, Entry, More, Standing, State, Version};
 use super::line::Leg;
 use super::switch::{Decided, Facts, HEARD_WITHIN};
 use crate::{Exit, Fault};
@@ -61,13 +61,17 @@ impl Entry {
             }
             version.registered = known.registered;
             version.from.clone_from(&known.from);
-            // From now on this run has the word.
-            let run = std::mem::take(&mut version.standing.run);
+            // From now on this run has the word. What it goes on from is all that the one before it has committed, whose last word may still
+            // come and is no later one than this.
+            let own = std::mem::take(&mut version.standing);
             version.standing = known.standing.clone();
-            if !run.is_empty() {
-                version.standing.run = run;
+            if !own.run.is_empty() {
+                let begins_anew = own.is_another_life(&known.standing);
+                version.standing.epoch = if begins_anew { own.epoch } else { own.epoch.max(known.standing.epoch) };
+                (version.standing.run, version.standing.life) = (own.run, own.life);
             }
             version.compared = known.compared.clone().filter(|_| known.plan == version.plan);
+            version.more.clone_from(&known.more);
         }
         entry.versions.insert(number, version);
         if entry.line.is_empty() {
@@ -77,6 +81,7 @@ impl Entry {
                 back: false,
                 left: false,
                 outputs: BTreeMap::new(),
+                more: More::new(),
             });
         }
         Ok(entry)
@@ -92,6 +97,13 @@ impl Entry {
         }
         version.standing = standing;
         Some(entry)
+    }
+
+    /// A version says which binary runs it.
+    #[must_use]
+    pub fn built(mut self, number: u32, binary: &str) -> Entry {
+        self.versions.entry(number).and_modify(|version| binary.clone_into(&mut version.binary));
+        self
     }
 
     /// A version was compared with another one.
@@ -138,6 +150,7 @@ impl Entry {
                 back: false,
                 left: false,
                 outputs: BTreeMap::new(),
+                more: More::new(),
             });
             return Ok(Decided { entry: Some(entry), words: vec![format!("version {number} is the first live one")] });
         };
@@ -176,6 +189,9 @@ impl Entry {
                 }
                 None => return Err(refused(format!("how far {who} is behind is not known yet; ask again"))),
             },
+        }
+        if let Some((what, since)) = standing.waits_long(facts.now) {
+            return Err(refused(format!("{who} has not committed since {since}, and waits: {what}; mend that first")));
         }
         let Some(within) = gates.compared_within else { return Ok(()) };
         let how = format!("`compare {live} {number}` first, or promote with --uncompared");

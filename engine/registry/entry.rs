@@ -1,6 +1,7 @@
 //! What the registry keeps of a job: one JSON document, the value under the job's name. Drawn in docs/registry-format.md.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use millpond_state::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,12 @@ use crate::{Exit, Fault, Reached};
 
 /// The format this release writes. An entry of a later one is read by nobody older: it would lose what it does not know.
 pub const FORMAT: u32 = 1;
+
+/// What a later release wrote beside what this one knows: kept as it is, so that nothing is lost where builds of both run.
+pub type More = BTreeMap<String, serde_json::Value>;
+
+/// So long a commit may take before its version counts as one that waits.
+const SLOW: Duration = Duration::from_secs(5);
 
 /// A job: its versions, and which of them the live line follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +34,9 @@ pub struct Entry {
     pub versions: BTreeMap<u32, Version>,
     /// The numbers that were there and never come back.
     pub retired: BTreeSet<u32>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 /// A version of a job.
@@ -36,8 +46,11 @@ pub struct Version {
     pub plan: String,
     /// Shapes of its keys and state, by step.
     pub shapes: BTreeMap<String, Vec<(String, serde_json::Value)>>,
-    /// What built it.
+    /// What the build that ran it last calls itself, and its release of millpond.
     pub build: String,
+    /// What tells that build's binary from others: its length and a checksum of its bytes. Empty where nobody has looked yet.
+    #[serde(default)]
+    pub binary: String,
     /// Where its state lies: host and directory.
     pub home: String,
     /// Where its first start began reading.
@@ -52,6 +65,9 @@ pub struct Version {
     pub compared: Option<Compared>,
     /// Whether it is being retired: from then on it never runs again.
     pub retiring: bool,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 /// An output of a version.
@@ -67,6 +83,12 @@ pub struct Output {
     pub upsert: bool,
     /// Whether its records keep to the watermark.
     pub settled: bool,
+    /// What told its topic from others of the same name when its retirement began, where the system knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 /// What a version is doing.
@@ -114,6 +136,12 @@ pub struct Standing {
     pub until_end: bool,
     /// The newest real epoch.
     pub epoch: u64,
+    /// What its commits wait for, if they wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
+    /// Since when, microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<i64>,
     /// Records that wait to be read, if known.
     pub lag: Option<u64>,
     /// How far its outputs have come.
@@ -122,14 +150,31 @@ pub struct Standing {
     pub ends: BTreeMap<String, Vec<u64>>,
     /// Where its sources stand: source, partition, offset of the next record.
     pub positions: Vec<(String, u32, u64)>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 impl Standing {
-    /// Whether it is a later word than `known`: of the same run, or of one that has committed more. A run that was fenced, and wakes when
-    /// another one has taken its place, has nothing to say any more.
+    /// Whether it is a later word than `known`: of the same run, or of one of the same life that has committed more. A run that was fenced,
+    /// and wakes when another one has taken its place, has nothing to say any more.
     #[must_use]
     pub fn follows(&self, known: &Standing) -> bool {
-        self.run == known.run || self.epoch > known.epoch
+        self.run == known.run || self.epoch > known.epoch && !self.is_another_life(known)
+    }
+
+    /// What its commits wait for, and since when, where that is longer than a slow commit takes.
+    #[must_use]
+    pub fn waits_long(&self, now: Timestamp) -> Option<(&str, Timestamp)> {
+        let since = Timestamp::from_micros(self.waiting_since.unwrap_or(i64::MIN));
+        let long = since.saturating_add(SLOW) <= now && self.state == State::Running;
+        self.waiting.as_deref().filter(|_| long).map(|what| (what, since))
+    }
+
+    /// Whether both are known to be of different lives: epochs of two lives say nothing about each other.
+    #[must_use]
+    pub fn is_another_life(&self, other: &Standing) -> bool {
+        !self.life.is_empty() && !other.life.is_empty() && self.life != other.life
     }
 }
 
@@ -151,6 +196,9 @@ pub struct Compared {
     /// Why a promotion cannot rest on it, when it looked at a part of what both have only, or at nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<String>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 impl Entry {
@@ -164,6 +212,7 @@ impl Entry {
             line: Vec::new(),
             versions: BTreeMap::new(),
             retired: BTreeSet::new(),
+            more: More::new(),
         }
     }
 
@@ -241,7 +290,7 @@ impl Version {
     /// How far an output has come, and its ends when that was said.
     #[must_use]
     pub fn reached(&self, output: &Output) -> crate::OutputReached {
-        self.standing.reached.outputs.get(&output.sink).copied().unwrap_or_default()
+        self.standing.reached.outputs.get(&output.sink).cloned().unwrap_or_default()
     }
 }
 

@@ -10,6 +10,7 @@ use millpond_state::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Entry;
+use super::entry::More;
 
 /// From an event time on, the line follows a version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Leg {
     pub left: bool,
     /// Where each output changes; one that is not named here changes at the least time.
     pub outputs: BTreeMap<String, Turn>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 /// Where one output changes over.
@@ -38,6 +42,9 @@ pub struct Turn {
     /// counts, and goes over without its word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Vec<u64>>,
+    /// What this release does not know.
+    #[serde(flatten)]
+    pub more: More,
 }
 
 impl Leg {
@@ -214,7 +221,8 @@ impl Entry {
             let from = version.reached(output).stopped_at(output.settled).max(leg.from(name));
             // By its word of now: it may have written more since the line left it.
             let starts = if from < turn.from { Vec::new() } else { std::mem::take(&mut turn.starts) };
-            *turn = Turn { from: from.min(turn.from), starts, ends: version.standing.ends.get(name).cloned() };
+            let ends = version.standing.ends.get(name).cloned();
+            *turn = Turn { from: from.min(turn.from), starts, ends, more: std::mem::take(&mut turn.more) };
         }
         if turns != next.outputs {
             self.line[here + 1].outputs = turns;
@@ -236,9 +244,9 @@ mod tests {
         entry.line = legs
             .iter()
             .map(|&(version, from)| {
-                let turn = Turn { from: at(from), starts: vec![7], ends: None };
+                let turn = Turn { from: at(from), starts: vec![7], ends: None, more: More::new() };
                 let outputs = (from > 0).then(|| ("out".to_owned(), turn)).into_iter().collect();
-                Leg { version, decided: at(0), back: false, left: false, outputs }
+                Leg { version, decided: at(0), back: false, left: false, outputs, more: More::new() }
             })
             .collect();
         entry

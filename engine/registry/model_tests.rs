@@ -24,6 +24,7 @@ pub(super) fn standing(reached: i64) -> Standing {
             watermark: at(reached),
             newest: at(reached),
             outputs: BTreeMap::from([("out".to_owned(), complete)]),
+            ..Reached::default()
         },
         ends: BTreeMap::from([("out".to_owned(), vec![reached.unsigned_abs()])]),
         ..Standing::default()
@@ -37,11 +38,14 @@ pub(super) fn version(reached: i64) -> Version {
         sink: name.to_owned(),
         upsert: false,
         settled: true,
+        id: None,
+        more: More::new(),
     };
     Version {
         plan: String::new(),
         shapes: BTreeMap::new(),
         build: String::new(),
+        binary: String::new(),
         home: String::new(),
         from: "earliest".to_owned(),
         registered: at(1),
@@ -49,6 +53,7 @@ pub(super) fn version(reached: i64) -> Version {
         standing: standing(reached),
         compared: None,
         retiring: false,
+        more: More::new(),
     }
 }
 
@@ -331,8 +336,16 @@ fn every_gate_holds() {
     told(&change(&|v| v.standing.state = State::Stopped), &gates(), "does not run");
     told(&change(&|v| v.standing.state = State::Finished), &gates(), "the line would end");
     told(&change(&|v| v.retiring = true), &gates(), "being retired");
-    let compared =
-        Compared { with: 1, at: at(990), until: at(50), rows: 9, differences: 3, passed: true, partial: None };
+    let compared = Compared {
+        with: 1,
+        at: at(990),
+        until: at(50),
+        rows: 9,
+        differences: 3,
+        passed: true,
+        partial: None,
+        more: More::new(),
+    };
     let with = |compared: Compared| change(&move |v: &mut Version| v.compared = Some(compared.clone()));
     assert!(try_it(&with(compared.clone()), &Gates::default()).is_ok());
     told(&with(Compared { passed: false, ..compared.clone() }), &Gates::default(), "differed from version 1 in 3 rows");
@@ -345,7 +358,7 @@ fn every_gate_holds() {
 #[test]
 fn the_line_takes_nothing_of_a_version_from_before_its_savepoint() {
     let since = |entry: &mut Entry, number: u32, secs| {
-        let output = OutputReached { since: at(secs), complete: at(50), beyond: at(50) };
+        let output = OutputReached { since: at(secs), complete: at(50), beyond: at(50), ..OutputReached::default() };
         let standing = &mut entry.versions.get_mut(&number).unwrap().standing;
         standing.reached.outputs.insert("out".to_owned(), output);
     };

@@ -9,7 +9,7 @@ use std::time::Duration;
 use millpond_state::Timestamp;
 
 use super::decide::refused;
-use super::entry::{Entry, Output, Standing, State};
+use super::entry::{Entry, More, Output, Standing, State};
 use super::line::{Leg, Turn};
 use crate::{Fault, OutputReached};
 
@@ -149,6 +149,9 @@ impl Entry {
         };
         entry.hear(facts);
         let (left, taken) = (facts.seen(self, live), facts.seen(self, to));
+        if let Some((what, since)) = left.standing.waits_long(facts.now) {
+            words.push(format!("version {live} has not committed since {since}: {what}; readers go over once it goes on, or has stopped"));
+        }
         if back && !taken.runs() {
             words.push(format!("version {to} does not run: the line stands still until it is started"));
         }
@@ -171,7 +174,7 @@ impl Entry {
                 words.push(format!("{}: version {to} does not write it; its line ends", old.name));
             }
         }
-        entry.line.push(Leg { version: to, decided: facts.now, back, left: false, outputs });
+        entry.line.push(Leg { version: to, decided: facts.now, back, left: false, outputs, more: More::new() });
         Ok(Decided { entry: Some(entry), words })
     }
 
@@ -186,7 +189,7 @@ impl Entry {
     ) -> Result<Turn, Fault> {
         let (name, live, to, job) = (&old.name, left.number, taken.number, &self.job);
         let of =
-            |seen: &Seen, output: &Output| seen.standing.reached.outputs.get(&output.sink).copied().unwrap_or_default();
+            |seen: &Seen, output: &Output| seen.standing.reached.outputs.get(&output.sink).cloned().unwrap_or_default();
         let (reached, since) = (of(left, old), of(taken, new).since);
         if of(taken, new).is_never_whole() {
             return Err(refused(format!(
@@ -208,10 +211,7 @@ impl Entry {
                 "{name}: version {live} does not run, so rows below the switch that it has not written are missing from the line"
             ));
         } else if stopped && !left.exact {
-            words.push(format!(
-                "{name}: version {live} said last that it is complete up to {}; whoever has read what it wrote since goes over behind that",
-                reached.complete
-            ));
+            words.push(self.unsaid(left, old, &reached, (facts.ends)(old)?));
         } else if stopped && reached.beyond > reached.complete {
             if !back {
                 return Err(refused(format!(
@@ -245,7 +245,21 @@ impl Entry {
             old.at, new.at
         ));
         let ends = if stopped { Some((facts.ends)(old)?) } else { None };
-        Ok(Turn { from, starts: (facts.find)(new, from)?, ends })
+        Ok(Turn { from, starts: (facts.find)(new, from)?, ends, more: More::new() })
+    }
+
+    /// What readers may miss of a version that does not run and was not asked: what it has written since its last word, it may have written
+    /// between two of its workers.
+    fn unsaid(&self, left: &Seen, old: &Output, reached: &OutputReached, ends: Vec<u64>) -> String {
+        let (name, live, complete) = (&old.name, left.number, reached.complete);
+        let said = format!("{name}: version {live} said last that it is complete up to {complete}");
+        if left.standing.ends.get(name) == Some(&ends) && reached.beyond <= complete {
+            return format!("{said}, and has written nothing since");
+        }
+        format!(
+            "{said}, and its output holds rows beyond that: readers that have taken some of them go over behind those, and lack others from \
+             between, where it stopped between two of its workers"
+        )
     }
 
     /// What was found out of versions is as good as their own word, where they have not said more since.

@@ -53,7 +53,7 @@ fn the_line_does_not_wait_for_a_version_that_died_for_any_of_its_outputs() {
     for version in begun.versions.values_mut() {
         let other = Output { name: "other".to_owned(), sink: "other".to_owned(), ..version.outputs[0].clone() };
         version.outputs.push(other);
-        let reached = version.standing.reached.outputs["out"];
+        let reached = version.standing.reached.outputs["out"].clone();
         version.standing.reached.outputs.insert("other".to_owned(), reached);
         version.standing.ends.insert("other".to_owned(), vec![9]);
     }
@@ -177,4 +177,107 @@ fn a_run_that_was_fenced_has_nothing_to_say_any_more() {
     let decided = decide(&went_on, 2, &fresh, &[]).unwrap().entry.unwrap();
     assert_eq!(decided.versions[&1].standing.run, "b", "nor by what was found out earlier");
     assert!(went_on.beat(1, run("c", 10, 95)).is_some(), "one that could not register, and has committed more");
+}
+
+#[test]
+fn the_last_word_of_a_run_that_another_one_went_on_from_does_not_win() {
+    let run = |run: &str, life: &str, epoch, reached| {
+        let (run, life) = (run.to_owned(), life.to_owned());
+        Standing { run, life, epoch, ..standing(reached) }
+    };
+    let taken = |entry: &Entry, own: Standing| {
+        let version = Version { standing: own, ..version(50) };
+        entry.register(1, version).unwrap()
+    };
+    let known = taken(&three(), run("a", "0 a", 0, 0)).beat(1, run("a", "0 a", 5, 60)).unwrap();
+    // What `a` committed after its last word is what `b` begins with.
+    let gone_on = taken(&known, run("b", "0 a", 7, 60));
+    assert_eq!(gone_on.beat(1, dead(run("a", "0 a", 7, 70))), None);
+    let said = gone_on.beat(1, run("b", "0 a", 7, 70)).expect("it has the word before it has committed anything");
+    assert_eq!(said.versions[&1].standing.state, State::Running);
+    // A new life may begin with smaller epochs.
+    let anew = taken(&known, run("c", "0 c", 0, 0));
+    assert_eq!(anew.beat(1, dead(run("a", "0 a", 9, 70))), None);
+    assert!(anew.beat(1, run("c", "0 c", 1, 10)).is_some());
+    assert!(gone_on.beat(1, run("d", "0 a", 8, 80)).is_some(), "one that could not register, and has committed more");
+}
+
+#[test]
+fn where_readers_may_miss_rows_of_a_version_that_gives_no_answer_it_is_said() {
+    let said = |complete, beyond, ends: u64| {
+        let mut entry = three();
+        let word = Standing { ends: BTreeMap::from([("out".to_owned(), vec![ends])]), ..ahead(complete, beyond) };
+        entry = entry.beat(1, word).unwrap();
+        decide(&entry, 2, &BTreeMap::new(), &[1]).unwrap().words.join("\n")
+    };
+    assert!(said(47, 46, 77).contains("has written nothing since"), "{}", said(47, 46, 77));
+    for told in [said(47, 46, 70), said(47, 52, 77)] {
+        assert!(told.contains("complete up to") && told.contains("lack others from between"), "{told}");
+    }
+}
+
+#[test]
+fn what_a_later_release_says_beside_all_that_is_known_stays() {
+    let mut stopped = ahead(50, 50);
+    stopped.state = State::Stopped;
+    let entry = decide(&three(), 2, &BTreeMap::from([(1, stopped)]), &[]).unwrap().entry.unwrap();
+    let compared = Compared {
+        with: 1,
+        at: at(990),
+        until: at(50),
+        rows: 9,
+        differences: 0,
+        passed: true,
+        partial: None,
+        more: More::new(),
+    };
+    let entry = entry.compared(2, compared).unwrap();
+    // Every object there is gets a member that nobody knows.
+    fn mark(value: &mut serde_json::Value, marked: &mut usize) {
+        // By number, by name, by step: in these every member is one of them.
+        match value {
+            serde_json::Value::Object(object) => {
+                object.values_mut().for_each(|value| mark(value, marked));
+                let keyed = object.values().all(|value| value.is_object() || value.is_array());
+                if !keyed {
+                    object.insert("later".to_owned(), serde_json::json!({ "than": 1 }));
+                    *marked += 1;
+                }
+            }
+            serde_json::Value::Array(values) => values.iter_mut().for_each(|value| mark(value, marked)),
+            _ => {}
+        }
+    }
+    let mut value: serde_json::Value = serde_json::from_slice(&entry.bytes()).unwrap();
+    let mut marked = 0;
+    mark(&mut value, &mut marked);
+    assert!(marked >= 3 * 5 + 4, "{marked}: {value}");
+    let read = Entry::parse("views", &serde_json::to_vec(&value).unwrap()).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&read.bytes()).unwrap();
+    assert_eq!(written, value);
+    // And a decision keeps it, as does a version of an earlier build that starts again.
+    let went_on = read.register(3, version(50)).unwrap().retire(1).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&went_on.bytes()).unwrap();
+    for pointer in
+        ["/later", "/line/0/later", "/line/1/outputs/out/later", "/versions/3/later", "/versions/2/compared/later"]
+    {
+        assert!(kept.pointer(pointer).is_some(), "{pointer} in {kept}");
+    }
+}
+
+#[test]
+fn a_version_whose_commits_wait_is_not_promoted_but_for_a_slow_one() {
+    let waits = |number: u32, since| {
+        let mut entry = three();
+        let standing = &mut entry.versions.get_mut(&number).unwrap().standing;
+        (standing.waiting, standing.waiting_since) = (Some("the disk is full".to_owned()), Some(at(since).micros()));
+        decide(&entry, 2, &BTreeMap::new(), &[])
+    };
+    let refused = waits(2, 990).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Refused);
+    let said = refused.to_string();
+    assert!(said.contains("has not committed since 1970-01-01T00:16:30Z, and waits: the disk is full"), "{said}");
+    assert!(waits(2, 997).is_ok(), "it may be slow");
+    let left = waits(1, 990).unwrap();
+    assert!(left.words[0].contains("the disk is full; readers go over once it goes on"), "{:?}", left.words);
 }

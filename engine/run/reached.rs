@@ -43,13 +43,13 @@ impl Reaching {
             let before = output(manifest, uid);
             // After a restart sinks promise little until their sources stand where they stood.
             let (complete, beyond) = (now.complete.max(before.complete), now.beyond.max(before.beyond));
-            write(manifest, uid, OutputReached { complete, beyond, ..before });
+            write(manifest, uid, &OutputReached { complete, beyond, ..before });
         }
     }
 }
 
-fn write(manifest: &mut Manifest, uid: &str, output: OutputReached) {
-    let OutputReached { since, complete, beyond } = output;
+fn write(manifest: &mut Manifest, uid: &str, output: &OutputReached) {
+    let OutputReached { since, complete, beyond, .. } = *output;
     let mut text = format!("{} {}", complete.micros(), beyond.micros());
     if since > Timestamp::MIN {
         text.push_str(&format!(" {}", since.micros()));
@@ -60,7 +60,7 @@ fn write(manifest: &mut Manifest, uid: &str, output: OutputReached) {
 /// Writes into a version's first manifest which savepoint it begins with, and how its outputs stand.
 pub(crate) fn begin_with(manifest: &mut Manifest, savepoint: &str, outputs: &BTreeMap<String, OutputReached>) {
     manifest.extra.insert(SAVEPOINT.to_owned(), savepoint.to_owned());
-    outputs.iter().for_each(|(uid, output)| write(manifest, uid, *output));
+    outputs.iter().for_each(|(uid, output)| write(manifest, uid, output));
 }
 
 /// The savepoint that a version began with.
@@ -73,7 +73,8 @@ fn output(manifest: &Manifest, uid: &str) -> OutputReached {
         let mut times = manifest.extra.get(&format!("{EXTRA}{uid}"))?.split(' ');
         let mut time = || Some(Timestamp::from_micros(times.next()?.parse().ok()?));
         let (complete, beyond) = (time()?, time()?);
-        Some(OutputReached { since: time().unwrap_or(Timestamp::MIN), complete, beyond })
+        let since = time().unwrap_or(Timestamp::MIN);
+        Some(OutputReached { since, complete, beyond, ..OutputReached::default() })
     };
     read().unwrap_or_default()
 }
@@ -90,6 +91,7 @@ pub(crate) fn reached(manifest: &Manifest) -> Reached {
         watermark: watermark.unwrap_or(Timestamp::MIN),
         newest: partitions().map(|partition: &PartitionState| partition.newest).max().unwrap_or(Timestamp::MIN),
         outputs: names.map(|uid| (uid.to_owned(), output(manifest, uid))).collect(),
+        ..Reached::default()
     }
 }
 
@@ -124,8 +126,13 @@ mod tests {
         outgoing.push(second(7), |_| Ok::<_, ()>(false), |_| Ok(true), |_, _| 0).unwrap();
         reaching.output(&outgoing);
         reaching.note(&mut manifest, &[vote(0, 9), vote(1, 8)]);
-        let views = |manifest: &Manifest| reached(manifest).outputs["views"];
-        let at = |since| OutputReached { since, complete: second(8), beyond: second(7).plus_micros(1) };
+        let views = |manifest: &Manifest| reached(manifest).outputs["views"].clone();
+        let at = |since| OutputReached {
+            since,
+            complete: second(8),
+            beyond: second(7).plus_micros(1),
+            ..Default::default()
+        };
         assert_eq!(views(&manifest), at(Timestamp::MIN));
         Reaching::default().note(&mut manifest, &[vote(0, 3), vote(1, 3)]);
         assert_eq!(views(&manifest), at(Timestamp::MIN));

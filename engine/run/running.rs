@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 use millpond_state::Timestamp;
@@ -14,6 +15,9 @@ use crate::metrics::Metrics;
 use crate::sink::Patience;
 use crate::status::{PartitionStatus, Status};
 use crate::{Exit, Fault, clock};
+
+/// Beyond twice the period in which an epoch is due: closing one takes a while where much is in flight.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// A job that runs in the background.
 pub struct Running {
@@ -141,6 +145,10 @@ fn report(
     let long = |(_, since): &(String, Timestamp)| clock::wall().micros().saturating_sub(since.micros()) >= 1_000_000;
     if let Some((what, since)) = shared.patience.waiting().filter(long) {
         (status.waiting, status.waiting_since) = (Some(what), Some(since.micros()));
+    } else if let Some(since) = stalled(&status, shared.began) {
+        let (next, due) = (status.epoch + 1, Duration::from_millis(status.period_ms));
+        status.waiting = Some(format!("epoch {next} is not committed, and one is due every {due:?}"));
+        status.waiting_since = Some(since);
     }
     status.in_flight = shared.credits.in_flight();
     status.budget = shared.credits.budget();
@@ -169,6 +177,15 @@ fn report(
     let lag: Option<u64> = status.partitions.iter().map(|partition| partition.lag).sum();
     status.caught_up_in_secs = lag.and_then(|lag| lag.checked_div(status.records_per_sec));
     status
+}
+
+/// Since when no epoch was committed, where that is far longer than it may be.
+fn stalled(status: &Status, began: Instant) -> Option<i64> {
+    let now = clock::wall().micros();
+    let ran = i64::try_from(clock::instant().saturating_duration_since(began).as_micros()).unwrap_or(i64::MAX);
+    let since = status.last_commit.unwrap_or(now.saturating_sub(ran));
+    let allowed = Duration::from_millis(status.period_ms).saturating_mul(2).saturating_add(STALLED);
+    (now.saturating_sub(since) > i64::try_from(allowed.as_micros()).unwrap_or(i64::MAX)).then_some(since)
 }
 
 fn partition_status(lane: &Lane, holder: Option<&Arc<Lane>>, since: Option<i64>) -> PartitionStatus {

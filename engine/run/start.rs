@@ -95,6 +95,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         delivery: run.delivery.name().to_owned(),
         workers: run.workers,
         until_end: run.until_end,
+        period_ms: run.interval.max(HEARTBEAT).as_millis() as u64,
         ..Status::default()
     };
     if let (Found::Goes(manifest), Some(from)) = (&found, &run.savepoint) {

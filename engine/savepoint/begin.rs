@@ -64,7 +64,7 @@ fn outputs(was: &Reached, fit: &Fit, plan: &Plan, sizes: &BTreeMap<String, i64>)
         let saved = was.outputs.get(uid).filter(|_| fit.verdict(uid) == Some(Verdict::Kept));
         match (whole[id as usize], saved) {
             (Timestamp::MIN, Some(saved)) => {
-                OutputReached { since: all(saved), complete: saved.complete, beyond: Timestamp::MIN }
+                OutputReached { since: all(saved), complete: saved.complete, ..OutputReached::default() }
             }
             (whole, _) => OutputReached { since: whole.max(read), ..OutputReached::default() },
         }

@@ -43,6 +43,7 @@ fn saved() -> Description {
         watermark: at(70),
         newest: at(75),
         outputs: [("out".to_owned(), output(60, 65)), ("copies".to_owned(), output(70, 76))].into(),
+        ..Reached::default()
     };
     saved
 }

@@ -1,6 +1,7 @@
 //! What is asked for and cannot be: each is a clear error, and nothing is changed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use millpond::engine::ledger::REGISTRY;
 use millpond::engine::{Lines as _, registry};
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 use crate::world::{World, append};
 
-/// What was decided, beside how versions stand.
+/// What was decided, beside what versions say of themselves.
 fn decided(world: &World) -> Option<String> {
     let said = world.call("versions --json");
     let mut value: Value = serde_json::from_str(&said.out).ok()?;
@@ -18,6 +19,7 @@ fn decided(world: &World) -> Option<String> {
     value["waiting"].take();
     for version in value["versions"].as_object_mut()?.values_mut() {
         version["standing"].take();
+        version["binary"].take();
     }
     Some(value.to_string())
 }
@@ -154,6 +156,56 @@ fn the_gates_of_promote_hold_from_outside_and_a_dry_run_changes_nothing() {
     assert_eq!(live(&world), Some(1));
     slow.kill().unwrap();
     slow.wait().unwrap();
+}
+
+#[test]
+fn a_version_whose_commits_wait_is_not_promoted() {
+    let world = World::new(2_000);
+    let _first = world.start(1);
+    world.caught_up(1);
+    let mut second = world.command("run --job-version 2 --checkpoint-interval 50ms");
+    // As on a disk that hangs.
+    let mut second = second.env("MILLPOND_FAILPOINT", "manifest:20:1h").spawn().unwrap();
+    let standing = |registry: &Value| registry["versions"]["2"]["standing"].clone();
+    let said = world.when("its commits wait", |registry| standing(registry)["waiting"].is_string());
+    assert!(standing(&said)["waiting"].as_str().unwrap().contains("is not committed"), "{said}");
+    told(&world, "promote 2 --uncompared", Exit::Refused, "has not committed since ");
+    let status = world.json("status --job-version 2");
+    assert!(status["waiting"].as_str().unwrap().contains("one is due every 2s"), "{status}");
+    assert!(world.well("versions").contains("running, commits wait"));
+    second.kill().unwrap();
+    second.wait().unwrap();
+    // The same version where nothing is in its way.
+    let _second = world.start(2);
+    world.caught_up(2);
+    world.when("it commits", |registry| standing(registry)["waiting"].is_null());
+    world.well("promote 2 --uncompared");
+}
+
+#[test]
+fn builds_of_a_version_are_told_apart() {
+    let world = World::new(100);
+    let built = |version: &str| world.json("versions")["versions"][version].clone();
+    for version in [1, 2] {
+        world.well(&format!("run --until-end --job-version {version}"));
+    }
+    let [first, second] = ["1", "2"].map(|version| built(version)["binary"].as_str().unwrap().to_owned());
+    assert!(first == second && first.len() > 9, "{first} {second}");
+    // Another build: the same job with a byte more.
+    let other = world.dir.path().join("other");
+    let mut bytes = fs::read(world.command("versions").get_program()).unwrap();
+    bytes.push(0);
+    fs::write(&other, bytes).unwrap();
+    fs::set_permissions(&other, PermissionsExt::from_mode(0o755)).unwrap();
+    let run = std::process::Command::new(&other)
+        .args(["run", "--until-end", "--job-version", "3", "--state"])
+        .arg(world.dir.path())
+        .output();
+    assert!(run.unwrap().status.success());
+    let third = built("3");
+    assert_ne!(third["binary"], first.as_str());
+    assert!(third["build"].as_str().unwrap().starts_with("millpond "), "{third}");
+    assert_eq!(third["plan"], built("2")["plan"], "nothing else tells them apart");
 }
 
 #[test]

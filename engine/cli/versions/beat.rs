@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::standing;
+use super::{binary, standing};
 use crate::control::Report;
 use crate::ledger::Ledger;
-use crate::registry::{self, Entry, Output, State, Version};
+use crate::registry::{self, Entry, More, Output, State, Version};
 use crate::run::start::drawn;
 use crate::{Draw, Env, Exit, Fault, Plan, clock};
 
@@ -33,7 +33,13 @@ impl Introduced {
     ///
     /// # Errors
     /// When it was retired, or the registry cannot be read or is of a newer release.
-    pub(in crate::cli) fn new(draw: &Draw, env: &Env, plan: &Plan, from: String) -> Result<Option<Self>, Fault> {
+    pub(in crate::cli) fn new(
+        draw: &Draw,
+        env: &Env,
+        plan: &Plan,
+        from: String,
+        build: &str,
+    ) -> Result<Option<Self>, Fault> {
         let Some(ledger) = super::ledger(draw, env)? else { return Ok(None) };
         let graph = drawn(draw, env)?;
         let identity = ledger.name();
@@ -42,7 +48,8 @@ impl Introduced {
         let version = Version {
             plan: format!("{:016x}", plan.hash()),
             shapes: plan.stateful().into_iter().map(|(uid, node)| (uid, node.shapes)).collect(),
-            build: format!("millpond {}", env!("CARGO_PKG_VERSION")),
+            build: built(build),
+            binary: String::new(),
             home: standing::home(env),
             from,
             registered: clock::wall(),
@@ -53,11 +60,14 @@ impl Introduced {
                     sink: sink.uid.clone(),
                     upsert: sink.outlet.upsert,
                     settled: sink.settled,
+                    id: None,
+                    more: More::new(),
                 })
                 .collect(),
             standing: registry::Standing::default(),
             compared: None,
             retiring: false,
+            more: More::new(),
         };
         drop(sinks);
         let introduced = Introduced { ledger, env: env.clone(), version };
@@ -90,7 +100,8 @@ impl Introduced {
         stop: impl Fn() + Send + 'static,
     ) -> Result<Beating, Fault> {
         let status = report();
-        self.version.standing.run = status.run;
+        let standing = &mut self.version.standing;
+        (standing.run, standing.life, standing.epoch) = (status.run, status.life, status.epoch);
         if let Some(savepoint) = status.savepoint {
             self.version.from = format!("savepoint {savepoint}");
         }
@@ -100,6 +111,8 @@ impl Introduced {
         let (done, said) = bounded::<()>(0);
         let beats = move || {
             let _done = done;
+            // Beside the job, which is not held up by it.
+            self.version.binary = binary::of_this_process();
             let mut last = None;
             let state = loop {
                 if self.is_retired() {
@@ -159,9 +172,13 @@ impl Introduced {
             if let (Some(state), State::Running) = (state, standing.state) {
                 standing.state = state;
             }
-            registry::change(&*self.ledger, &self.env.job, |entry| match entry.versions.get(&self.env.version) {
-                Some(_) => Ok(entry.beat(self.env.version, standing.clone())),
-                None => Ok(self.next(entry)?.beat(self.env.version, standing.clone())),
+            let own = self.env.version;
+            registry::change(&*self.ledger, &self.env.job, |entry| {
+                let next = match entry.versions.get(&own) {
+                    Some(_) => entry.beat(own, standing.clone()),
+                    None => self.next(entry)?.beat(own, standing.clone()),
+                };
+                Ok(next.map(|next| next.built(own, &self.version.binary)))
             })
         });
         if let Err(fault) = said {
@@ -179,6 +196,12 @@ fn unregistered(fault: Fault) -> Result<(), Fault> {
     }
     tracing::warn!(%fault, "the job is not registered; `versions`, `compare` and `promote` do not know of it");
     Ok(())
+}
+
+/// What the registry calls a build: by the job's own words, where it has some, and by its release of millpond.
+fn built(build: &str) -> String {
+    let release = concat!("millpond ", env!("CARGO_PKG_VERSION"));
+    if build.is_empty() { release.to_owned() } else { format!("{build}, {release}") }
 }
 
 /// A version that says how it stands.

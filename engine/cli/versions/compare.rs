@@ -12,7 +12,7 @@ use super::Job;
 use crate::cli::options::{flag, id};
 use crate::cli::{JobMain, figures, terminal};
 use crate::compare::{Expected, OutputReport, Settings, Tolerances, compare as compare_output};
-use crate::registry::{self, Compared, Entry, Output, Standing, State, Version};
+use crate::registry::{self, Compared, Entry, More, Output, Standing, State, Version};
 use crate::{Exit, Fault, OutputReached, clock};
 
 pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
@@ -47,6 +47,7 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
         differences: reports.iter().map(OutputReport::differences).sum(),
         passed,
         partial,
+        more: More::new(),
     };
     // A promotion asks for it; where it cannot be kept the comparison is as good as before.
     let kept =
@@ -94,7 +95,7 @@ fn side(job: &Job<'_>, entry: &Entry, number: u32) -> Result<Side, Fault> {
 
 impl Side {
     fn reached(&self, output: &Output) -> OutputReached {
-        self.standing.reached.outputs.get(&output.sink).copied().unwrap_or_default()
+        self.standing.reached.outputs.get(&output.sink).cloned().unwrap_or_default()
     }
 }
 

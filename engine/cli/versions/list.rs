@@ -10,7 +10,7 @@ use super::Job;
 use crate::cli::options::{flag, id};
 use crate::cli::table::Table;
 use crate::cli::{JobMain, figures, terminal};
-use crate::registry::{Entry, Standing, State};
+use crate::registry::{Entry, Standing, State, Version};
 use crate::{Exit, Fault, clock};
 
 /// What was said longer ago than this is doubted.
@@ -49,7 +49,7 @@ fn waiting(entry: &Entry) -> BTreeMap<String, u32> {
 
 fn page(entry: &Entry, waiting: &BTreeMap<String, u32>, now: i64) -> String {
     let mut table =
-        Table::new(["version", "standing", "lag>", "watermark", "heard of", "compared", "plan", "state in"]);
+        Table::new(["version", "standing", "lag>", "watermark", "heard of", "compared", "build", "plan", "state in"]);
     for (number, version) in &entry.versions {
         let live = if entry.live() == Some(*number) { ", live" } else { "" };
         let compared = version.compared.as_ref().map_or("-".to_owned(), |compared| {
@@ -70,6 +70,7 @@ fn page(entry: &Entry, waiting: &BTreeMap<String, u32>, now: i64) -> String {
                 format!("{} ago", figures::since(version.standing.at, now))
             },
             compared,
+            build(version),
             version.plan.clone(),
             version.home.clone(),
         ]);
@@ -96,10 +97,17 @@ fn page(entry: &Entry, waiting: &BTreeMap<String, u32>, now: i64) -> String {
     text
 }
 
+/// What the build calls itself, and which binary it is.
+fn build(version: &Version) -> String {
+    let Version { build, binary, .. } = version;
+    if binary.is_empty() { build.clone() } else { format!("{build}, binary {binary}") }
+}
+
 fn standing(retiring: bool, standing: &Standing, now: i64) -> String {
     match (retiring, standing.state) {
         (true, _) => "being retired".to_owned(),
         (false, State::Running) if now.saturating_sub(standing.at) > OLD_MICROS => "running?".to_owned(),
+        (false, _) if standing.waits_long(Timestamp::from_micros(now)).is_some() => "running, commits wait".to_owned(),
         (false, state) => state.name().to_owned(),
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Every command draws the job only to learn where its outputs lie; everything else it reads from the registry kept there.
 //!
-//! Modules: `standing` is how a version stands now, `beat` what `run` says of itself; `list` is `versions`, `switch` is `promote` and
+//! Modules: `standing` is how a version stands now, `beat` what `run` says of itself, `binary` which one it is; `list` is `versions`, `switch` is `promote` and
 //! `rollback`, `retire`, `tail` and `compare` are theirs.
 
 pub(super) mod beat;
+mod binary;
 pub(super) mod compare;
 pub(super) mod list;
 pub(super) mod retire;

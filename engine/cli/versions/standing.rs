@@ -6,7 +6,7 @@ use super::Job;
 use crate::cli::{progress, stopped};
 use crate::control::ask;
 use crate::ledger::Ledger;
-use crate::registry::{Output, Standing, State, Version};
+use crate::registry::{More, Output, Standing, State, Version};
 use crate::run::hold::is_held;
 use crate::run::start::hostname;
 use crate::{Env, Exit, Fault, Status, clock};
@@ -36,10 +36,13 @@ pub(super) fn of(status: &Status, ledger: &dyn Ledger, outputs: &[Output]) -> Re
         life: status.life.clone(),
         until_end: status.until_end,
         epoch: status.epoch,
+        waiting: status.waiting.clone(),
+        waiting_since: status.waiting_since,
         lag: progress::lag(status),
         reached: status.reached.clone(),
         ends,
         positions: partitions.map(|place| (place.source.clone(), place.partition, place.next)).collect(),
+        more: More::new(),
     })
 }
 
