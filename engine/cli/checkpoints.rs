@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::options::{self, flag, id};
 use super::table::Table;
-use super::{JobMain, figures, stopped, terminal};
+use super::{JobMain, figures, recorded, stopped, terminal};
 use crate::{Env, Exit, Fault};
 
 pub(super) fn list(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let env = options::env(job, matches);
     let checkpoints = stopped::its_checkpoints(&env)?;
     let listed = checkpoints.list().map_err(|error| stopped::fault(&env, &error))?;
-    let committed = (job.draw)(matches).and_then(|draw| crate::peek(&*draw, &env));
+    let committed = recorded::draw(job, matches, &env).and_then(|draw| crate::peek(&*draw, &env));
     let committed = match committed {
         Ok(committed) => committed.map(|(record, _)| record.id),
         // What can be listed is listed, whatever is wrong with the rest.

@@ -9,6 +9,7 @@
 //! - `replay` is what a run from the beginning has more of; `check` says what can make it differ.
 //! - `versions` is everything about versions of a job: the registry, and the commands that read and decide.
 //! - `dead` is `dead-letters`: what could not be used, and sending it through the job again.
+//! - `recorded` is what the registry keeps of the options that a version was started with.
 //! - `savepoints` takes savepoints and shows them, and how one fits what is to start from it.
 //! - `plan` (`tree`, `dot`), `status` (`stopped`) and `checkpoints` only look.
 //! - `diagnostics` sets up `tracing` and panics; `table` and `figures` are how things are written for people.
@@ -24,6 +25,7 @@ mod lives;
 mod options;
 mod plan;
 mod progress;
+mod recorded;
 mod replay;
 mod run;
 mod savepoints;

@@ -9,8 +9,8 @@ use crossbeam::channel::{RecvTimeoutError, bounded};
 use super::options::{self, id};
 use super::progress::{Ends, Progress, Shown};
 use super::signals::Signals;
-use super::versions::beat::Introduced;
-use super::{JobMain, figures, replay, savepoints, terminal};
+use super::versions::beat::{Introduced, Start};
+use super::{JobMain, figures, recorded, replay, savepoints, terminal};
 use crate::control::{Control, Http, Order, Report};
 use crate::{Draw, Ended, Env, Exit, Fault, Plan, Role, Running, Status};
 
@@ -46,7 +46,8 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     if new {
         terminal::say(&doubled(&*draw, &env));
     }
-    let introduced = Introduced::new(&*draw, &env, &plan, from, &job.build)?;
+    let start = Start { from, options: recorded::of_run(job, matches), anew: new, build: &job.build };
+    let introduced = Introduced::new(&*draw, &env, &plan, start)?;
     let running = crate::start(run, draw)?;
     let report: Report = Arc::new(running.reporter());
     let registered = introduced.map(|introduced| introduced.register(Arc::clone(&report), running.stopper()));

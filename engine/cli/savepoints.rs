@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::options::{self, flag, id};
 use super::table::Table;
-use super::{JobMain, dead, figures, stopped, terminal};
+use super::{JobMain, dead, figures, recorded, stopped, terminal};
 use crate::control::ask;
 use crate::plan::Role;
 use crate::run::savepoint::begin::Begins;
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// `savepoint [DIR]`.
 pub(super) fn savepoint(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let env = options::env(job, matches);
-    let draw = (job.draw)(matches)?;
+    let draw = recorded::draw(job, matches, &env)?;
     let asked = matches.get_one::<PathBuf>(id::DIR).cloned();
     if let Some(dir) = asked.as_deref().filter(|dir| fs::symlink_metadata(dir).is_ok()) {
         // Said before the job is asked for anything.

@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use millpond_state::Timestamp;
 use millpond_state::store::{Checkpoints, Manifest, StoreError, StoreErrorKind};
 
-use super::JobMain;
+use super::{JobMain, recorded};
 use crate::host::graph::Graph;
 use crate::redrive::Life;
 use crate::run::reached::{reached, savepoint};
@@ -48,7 +48,7 @@ pub(super) fn fault(env: &Env, error: &StoreError) -> Fault {
 
 /// How a stopped job stands; lags are known where its inputs can be reached.
 pub(super) fn status(job: &JobMain, env: &Env, matches: &ArgMatches) -> Result<Status, Fault> {
-    let draw = (job.draw)(matches)?;
+    let draw = recorded::draw(job, matches, env)?;
     let Some((record, manifest)) = crate::peek(&*draw, env)? else { return Err(uncommitted(env)?) };
     let ends = crate::run::start::drawn(&*draw, env).and_then(|graph| ends(&graph, env));
     let ends = ends.unwrap_or_else(|fault| {

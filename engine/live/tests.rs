@@ -179,6 +179,7 @@ fn register(memory: &Memory, job: &Job) {
         registered: Timestamp::EPOCH,
         outputs: vec![output],
         standing: Standing { run: job.run.to_string(), ..Standing::default() },
+        options: Default::default(),
         compared: None,
         retiring: false,
         more: More::new(),

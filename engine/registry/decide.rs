@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use millpond_state::Timestamp;
 
-use super::entry::{Compared, Entry, More, Standing, State, Version};
+use super::entry::{Compared, Entry, More, Output, Standing, State, Version};
 use super::line::Leg;
 use super::switch::{Decided, Facts, HEARD_WITHIN};
 use crate::{Exit, Fault};
@@ -85,6 +85,27 @@ impl Entry {
             });
         }
         Ok(entry)
+    }
+
+    /// A version that has committed is started again: what it wrote, and on Kafka its commits, lie in the outputs that it had.
+    ///
+    /// # Errors
+    /// When one of them lies somewhere else now.
+    pub fn keeps_outputs(&self, number: u32, outputs: &[Output]) -> Result<(), Fault> {
+        let Some(known) = self.versions.get(&number).filter(|known| known.standing.epoch > 0) else { return Ok(()) };
+        for was in &known.outputs {
+            if let Some(now) = outputs.iter().find(|now| now.sink == was.sink && now.at != was.at) {
+                let options = known.options.iter().filter(|(_, values)| values.contains(&was.name));
+                let option = options.map(|(name, _)| format!(" (--{name} {})", was.name)).next().unwrap_or_default();
+                let text = format!(
+                    "version {number} of job {} writes {} to {} since it was started first, and not to {}: start it with the options it had{option}, \
+                     another output as another version, or with --new",
+                    self.job, was.sink, was.at, now.at
+                );
+                return Err(Fault::new(Exit::Usage, text));
+            }
+        }
+        Ok(())
     }
 
     /// A version says how it stands. Nothing to write when it is not there any more, or when another run of it has taken over.

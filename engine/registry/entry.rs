@@ -39,6 +39,9 @@ pub struct Entry {
     pub more: More,
 }
 
+/// Options of a version's `run`, by name: the values each was given.
+pub type Options = BTreeMap<String, Vec<String>>;
+
 /// A version of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Version {
@@ -55,6 +58,9 @@ pub struct Version {
     pub home: String,
     /// Where its first start began reading.
     pub from: String,
+    /// The job's own options as its `run` had them when it was started last, without any that may hold a secret.
+    #[serde(default)]
+    pub options: Options,
     /// When it was first seen.
     pub registered: Timestamp,
     /// Its outputs.

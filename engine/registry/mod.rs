@@ -19,7 +19,7 @@ mod model_tests;
 mod switch_tests;
 
 pub use decide::Gates;
-pub use entry::{Compared, Entry, FORMAT, More, Output, Standing, State, Version};
+pub use entry::{Compared, Entry, FORMAT, More, Options, Output, Standing, State, Version};
 pub use line::{Leg, Next, Place, Turn};
 pub use switch::{Decided, Facts};
 

@@ -51,6 +51,7 @@ pub(super) fn version(reached: i64) -> Version {
         registered: at(1),
         outputs: vec![output("out")],
         standing: standing(reached),
+        options: BTreeMap::new(),
         compared: None,
         retiring: false,
         more: More::new(),

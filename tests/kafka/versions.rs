@@ -1,6 +1,7 @@
 //! The life of a job's versions on Kafka, under load: a second version from the beginning, compared, promoted while a reader follows the
 //! line, taken back, promoted again, and the first retired; with kill -9 of tools and jobs.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Output, Stdio};
@@ -53,9 +54,15 @@ fn when(world: &World, what: &str, holds: impl Fn(&Value) -> bool) {
 }
 
 fn caught_up(world: &World, version: &str) {
-    when(world, "caught up", |registry| {
+    let epoch = Cell::new(None);
+    when(world, "caught up, and what was read by then is committed", |registry| {
         let standing = &registry["versions"][version]["standing"];
-        standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag < 500)
+        let near = standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag < 500);
+        let now = standing["epoch"].as_u64();
+        if near && epoch.get().is_none() {
+            epoch.set(now);
+        }
+        near && now > epoch.get()
     });
 }
 

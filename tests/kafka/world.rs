@@ -63,25 +63,24 @@ impl World {
         self.dir.path()
     }
 
-    /// `page_views` with one of its commands, on this world's topics.
+    /// `page_views` with one of its commands, on this world's topics: only what starts it is told of them, the others know from the registry.
     pub(crate) fn page_views(&self, command: &str, args: &[&str]) -> Command {
-        let mut job = self.job("page_views", command, args);
-        job.args(["--output", &self.topic("views"), "--late", &self.topic("late")]);
-        job
+        self.job("page_views", command, &["--output", &self.topic("views"), "--late", &self.topic("late")], args)
     }
 
     /// `relay` likewise.
     pub(crate) fn relay(&self, command: &str, args: &[&str]) -> Command {
-        let mut job = self.job("relay", command, args);
-        job.args(["--output", &self.topic("relayed")]);
-        job
+        self.job("relay", command, &["--output", &self.topic("relayed")], args)
     }
 
-    fn job(&self, job: &str, command: &str, args: &[&str]) -> Command {
+    fn job(&self, job: &str, command: &str, topics: &[&str], args: &[&str]) -> Command {
         let mut run = Command::new(example(job));
         run.args([command, "--job", &self.name, "--state"]).arg(self.state());
         // By environment, so that a test can say otherwise by option.
-        run.env("MILLPOND_BROKERS", &self.cluster.brokers).env("MILLPOND_INPUT", self.input());
+        run.env("MILLPOND_BROKERS", &self.cluster.brokers);
+        if ["run", "replay"].contains(&command) {
+            run.env("MILLPOND_INPUT", self.input()).args(topics);
+        }
         run.args(&self.more).args(args).env("MILLPOND_CHECKPOINT_INTERVAL", "50ms");
         run
     }

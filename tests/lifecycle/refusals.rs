@@ -45,6 +45,7 @@ fn a_job_that_nobody_knows_is_told_from_a_version_that_nobody_knows() {
     told(&world, "rollback", Exit::Refused, "nothing to go back to");
     told(&world, "tail nonsense --version 1", Exit::Usage, "writes no output");
     told(&world, "tail nonsense", Exit::Usage, "writes no output");
+    told(&world, "run --output elsewhere", Exit::Usage, "start it with the options it had (--output page-views)");
 }
 
 #[test]

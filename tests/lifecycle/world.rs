@@ -101,11 +101,16 @@ impl World {
         }
     }
 
-    /// Waits until a version has nothing of account to read.
+    /// Waits until a version has nothing of account to read, and has committed what it had read by then.
     pub(crate) fn caught_up(&self, version: u32) {
-        self.when(&format!("version {version} caught up"), |registry| {
-            let standing = &registry["versions"][version.to_string()]["standing"];
-            standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag < 500)
+        let standing = |registry: &Value| registry["versions"][version.to_string()]["standing"].clone();
+        let near =
+            |standing: &Value| standing["state"] == "running" && standing["lag"].as_u64().is_some_and(|lag| lag < 500);
+        let read = self.when(&format!("version {version} caught up"), |registry| near(&standing(registry)));
+        let epoch = standing(&read)["epoch"].as_u64();
+        self.when(&format!("version {version} committed it"), |registry| {
+            let standing = standing(registry);
+            near(&standing) && standing["epoch"].as_u64() > epoch
         });
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::stands::Stands;
-use crate::cli::{JobMain, options};
+use crate::cli::{JobMain, options, recorded};
 use crate::ledger::Ledger;
 use crate::redrive::{Letter, Marks, REQUEST, Request};
 use crate::run::start::drawn;
@@ -92,7 +92,7 @@ impl<'a> Desk<'a> {
     /// When the job does not keep dead letters, or nobody can read them where they lie.
     pub(super) fn of(main: &'a JobMain, matches: &'a ArgMatches) -> Result<Self, Fault> {
         let env = options::env(main, matches);
-        let draw = (main.draw)(matches)?;
+        let draw = recorded::draw(main, matches, &env)?;
         Desk::open(matches, env, draw)
     }
 

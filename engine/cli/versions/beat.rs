@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::{binary, standing};
 use crate::control::Report;
 use crate::ledger::Ledger;
-use crate::registry::{self, Entry, More, Output, State, Version};
+use crate::registry::{self, Entry, More, Options, Output, State, Version};
 use crate::run::start::drawn;
 use crate::{Draw, Env, Exit, Fault, Plan, clock};
 
@@ -20,6 +20,18 @@ const EVERY: Duration = Duration::from_secs(5);
 const LAST: Duration = Duration::from_secs(5);
 /// Between two looks at the line.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How a version is started.
+pub(in crate::cli) struct Start<'a> {
+    /// Where a first start begins, for people.
+    pub(in crate::cli) from: String,
+    /// The job's own options.
+    pub(in crate::cli) options: Options,
+    /// Whether it begins again although it has output.
+    pub(in crate::cli) anew: bool,
+    /// What built it, in the job's own words.
+    pub(in crate::cli) build: &'a str,
+}
 
 /// A version as it introduces itself.
 pub(in crate::cli) struct Introduced {
@@ -37,8 +49,7 @@ impl Introduced {
         draw: &Draw,
         env: &Env,
         plan: &Plan,
-        from: String,
-        build: &str,
+        Start { from, options, anew, build }: Start<'_>,
     ) -> Result<Option<Self>, Fault> {
         let Some(ledger) = super::ledger(draw, env)? else { return Ok(None) };
         let graph = drawn(draw, env)?;
@@ -52,6 +63,7 @@ impl Introduced {
             binary: String::new(),
             home: standing::home(env),
             from,
+            options,
             registered: clock::wall(),
             outputs: outputs
                 .map(|sink| Output {
@@ -72,7 +84,12 @@ impl Introduced {
         drop(sinks);
         let introduced = Introduced { ledger, env: env.clone(), version };
         match registry::look(&*introduced.ledger, &env.job) {
-            Ok(Some(entry)) => drop(introduced.next(&entry)?),
+            Ok(Some(entry)) => {
+                if !anew {
+                    entry.keeps_outputs(env.version, &introduced.version.outputs)?;
+                }
+                introduced.next(&entry)?;
+            }
             // What may not be made is not made.
             Ok(None) if !env.create => {
                 tracing::warn!(

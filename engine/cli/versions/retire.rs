@@ -11,7 +11,7 @@ use millpond_state::Timestamp;
 
 use super::{Job, standing};
 use crate::cli::options::{flag, id};
-use crate::cli::{JobMain, dead, terminal};
+use crate::cli::{JobMain, dead, recorded, terminal};
 use crate::control::ask;
 use crate::registry::{self, Entry, Version};
 use crate::run::hold::{directory, is_held};
@@ -56,7 +56,7 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
         ));
     }
     // A build that cannot be drawn as that version knows nothing of its letters.
-    let draw = (main.draw)(matches)?;
+    let draw = recorded::draw(main, matches, &env)?;
     if let Some(left) = dead::left_in_words(matches, &env, &draw).filter(|_| !known.retiring) {
         what.push_str(&format!("; {left}, and what they hold is lost to it"));
     }
