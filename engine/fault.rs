@@ -14,13 +14,21 @@ use crate::Exit;
 pub struct Fault {
     exit: Exit,
     text: String,
-    missing: bool,
+    place: Place,
+}
+
+/// What is known of the place that a fault is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Other,
+    Missing,
+    Locked,
 }
 
 impl Fault {
     /// A fault with its sentence: lower case, no full stop.
     pub fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Fault { exit, text: text.into(), missing: false }
+        Fault { exit, text: text.into(), place: Place::Other }
     }
 
     /// The same with its cause, and the cause's causes, appended.
@@ -47,14 +55,34 @@ impl Fault {
     /// ```
     #[must_use]
     pub fn missing(mut self) -> Self {
-        self.missing = true;
+        self.place = Place::Missing;
         self
     }
 
     /// Whether it is one of a place that is not there.
     #[must_use]
     pub const fn is_missing(&self) -> bool {
-        self.missing
+        matches!(self.place, Place::Missing)
+    }
+
+    /// The same, known as one of a place that does not let us in, by password or certificate. What runs waits for a while: whoever changes
+    /// passwords changes them here and there, in some order.
+    ///
+    /// ```
+    /// use millpond_engine::{Exit, Fault};
+    /// let fault = Fault::new(Exit::Usage, "the broker refuses the password").locked_out();
+    /// assert!(fault.is_locked_out() && !fault.is_missing());
+    /// ```
+    #[must_use]
+    pub fn locked_out(mut self) -> Self {
+        self.place = Place::Locked;
+        self
+    }
+
+    /// Whether it is one of a place that does not let us in.
+    #[must_use]
+    pub const fn is_locked_out(&self) -> bool {
+        matches!(self.place, Place::Locked)
     }
 
     /// The exit code the process ends with.

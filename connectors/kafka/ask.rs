@@ -6,6 +6,8 @@ use millpond_engine::{Exit, Fault};
 use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
+use super::client::Context;
+use super::login::Refusal;
 use super::producer::REQUEST;
 use super::{Kafka, fault};
 
@@ -71,21 +73,27 @@ pub(super) fn code(error: KafkaError) -> Code {
 impl Kafka {
     /// Asks until there is an answer, or the start has waited long enough.
     pub(super) fn ask<T>(&self, what: &str, request: impl FnMut() -> Result<T, Code>) -> Result<T, Fault> {
-        self.ask_within(START, what, request)
+        self.ask_within(START, None, what, request)
     }
 
-    /// Asks until there is an answer, but no longer than this.
+    /// Asks until there is an answer, but no longer than this, and not for long where `client`, whose reports `request` hears, is not let in.
     pub(super) fn ask_within<T>(
         &self,
         patience: Duration,
+        client: Option<&Context>,
         what: &str,
         request: impl FnMut() -> Result<T, Code>,
     ) -> Result<T, Fault> {
         let brokers = &self.brokers;
+        let lasts = |refusal: &Refusal| refusal.lasts(true, Instant::now());
+        let refusal = || client.and_then(Context::refusal).filter(lasts);
         let answer = until_answered(request, |code, waited| {
             tracing::info!(brokers, "{what}: {code}; asking again");
-            waited < patience
+            waited < patience && refusal().is_none()
         });
+        if let Some(refusal) = refusal().filter(|_| answer.is_err()) {
+            return Err(self.locked_out(&refusal));
+        }
         answer.map_err(|code| match fault::passes(code) {
             true => Fault::new(Exit::Retry, format!("{what}: the brokers {brokers} do not answer: {code}")),
             false => Fault::new(fault::class(code).exit(), format!("{what}: the brokers {brokers} refuse it: {code}")),

@@ -1,8 +1,8 @@
 //! Consumers: their settings, what they log, and what went wrong last.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use millpond_engine::Fault;
 use rdkafka::client::ClientContext;
@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
+use super::login::{Refusal, Refusals, Why};
 use super::{Kafka, fault};
 
 /// Bytes of records that one consumer reads ahead, over all its partitions. librdkafka's own are per partition, and in memory small records
@@ -32,6 +33,7 @@ pub(super) struct Context(Arc<Heard>);
 struct Heard {
     trouble: Mutex<Option<(RDKafkaErrorCode, String)>>,
     refused: Mutex<Option<(RDKafkaErrorCode, String)>>,
+    refusals: Mutex<Refusals>,
     unanswered: AtomicBool,
     made_anew: AtomicBool,
     /// Lines of the log and errors so far.
@@ -73,6 +75,20 @@ impl Context {
         }
     }
 
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.0.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// There was an answer.
+    pub(super) fn answered(&self) {
+        self.refusals().answered();
+    }
+
+    /// The broker that does not let us in for the longest time, if one does not.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusals().longest().cloned()
+    }
+
     /// A request of a producer, one that changes a transaction, ended without an answer.
     pub(super) fn unanswered_request(&self) {
         self.0.unanswered.store(true, Ordering::Release);
@@ -97,7 +113,12 @@ impl ClientContext for Context {
         self.0.heard.fetch_add(1, Ordering::Relaxed);
         if fac == "FAIL" {
             // Why a broker cannot be reached: librdkafka logs this, and reports it only where it takes it for grave.
-            self.note(RDKafkaErrorCode::BrokerTransportFailure, text.rsplit("]: ").next().unwrap_or(text));
+            let report = text.split_once("]: ").map_or(text, |(_, report)| report);
+            self.note(RDKafkaErrorCode::BrokerTransportFailure, report);
+            // What is grave is reported as well, with its code.
+            if !matches!(level, RDKafkaLogLevel::Error) {
+                self.refusals().heard(report, Why::closed(report), Instant::now());
+            }
         }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
@@ -121,9 +142,16 @@ impl ClientContext for Context {
             return;
         }
         self.0.heard.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(target: "millpond::kafka", "{error}: {reason}");
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         self.note(code, reason);
+        // That all are down is said after each that is, and why has been said by then.
+        if code == RDKafkaErrorCode::AllBrokersDown {
+            tracing::debug!(target: "millpond::kafka", "{error}: {reason}");
+        } else {
+            tracing::warn!(target: "millpond::kafka", "{error}: {reason}");
+            let why = if fault::login(code) { Why::Refused } else { Why::closed(reason) };
+            self.refusals().heard(reason, why, Instant::now());
+        }
     }
 }
 
@@ -142,6 +170,15 @@ pub(super) fn reports(consumer: &Consumer) -> impl Iterator<Item = KafkaResult<B
             }
         }
     })
+}
+
+/// An answer, once everything is heard that was reported before it. Of a consumer that reads nothing: records would be lost.
+pub(super) fn heard<T>(consumer: &Consumer, answer: Result<T, RDKafkaErrorCode>) -> Result<T, RDKafkaErrorCode> {
+    reports(consumer).for_each(drop);
+    if answer.is_ok() {
+        consumer.context().answered();
+    }
+    answer
 }
 
 impl Kafka {

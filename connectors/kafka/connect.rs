@@ -18,8 +18,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use super::ask::{self, code};
 use super::client::{Consumer, reports};
 use super::fault::{Class, class};
+use super::login::Refusal;
 use super::producer::REQUEST;
-use super::raw;
+use super::{Kafka, raw};
 
 /// How long a cluster may be silent before a start gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,14 +37,14 @@ pub(super) struct Described {
 /// Asks about one topic.
 pub(super) struct Asking<'a> {
     consumer: Rc<Consumer>,
-    brokers: &'a str,
+    kafka: &'a Kafka,
     topic: &'a str,
     patience: Duration,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(consumer: Rc<Consumer>, brokers: &'a str, topic: &'a str) -> Self {
-        Asking { consumer, brokers, topic, patience: PATIENCE }
+    pub(super) fn new(consumer: Rc<Consumer>, kafka: &'a Kafka, topic: &'a str) -> Self {
+        Asking { consumer, kafka, topic, patience: PATIENCE }
     }
 
     /// The topic's id and partitions.
@@ -151,16 +152,21 @@ impl<'a> Asking<'a> {
             let reported = self.consumer.context().trouble();
             trouble =
                 reported.filter(|(code, _)| trouble.is_none() || *code != Code::AllBrokersDown).or(trouble.take());
-            // Who is not let in hears nothing but that the connection was closed, which would pass.
-            let denied = trouble.as_ref().map(|(code, _)| *code).filter(|code| class(*code) == Class::Denied);
-            answer.map_err(|code| denied.unwrap_or(code))
+            answer
         };
-        let answer = ask::until_answered(request, |_, waited| waited < self.patience);
+        let lasts = |refusal: &Refusal| refusal.lasts(true, Instant::now());
+        let refusal = || self.consumer.context().refusal().filter(lasts);
+        let answer = ask::until_answered(request, |_, waited| waited < self.patience && refusal().is_none());
+        match (&answer, refusal()) {
+            (Ok(_), _) => self.consumer.context().answered(),
+            (Err(_), Some(refusal)) => return Err(self.kafka.locked_out(&refusal)),
+            (Err(_), None) => {}
+        }
         answer.map_err(|code| self.fault(what, code, trouble, began.elapsed()))
     }
 
     fn fault(&self, what: &str, code: Code, trouble: Option<(Code, String)>, waited: Duration) -> Fault {
-        let Asking { topic, brokers, .. } = self;
+        let (topic, brokers) = (self.topic, &self.kafka.brokers);
         let reported = trouble.as_ref().map(|(_, text)| format!("; {text}")).unwrap_or_default();
         match class(code) {
             Class::Missing => Fault::new(
@@ -188,7 +194,7 @@ impl<'a> Asking<'a> {
     fn odd(&self, what: &str) -> Fault {
         Fault::new(
             Exit::Retry,
-            format!("the Kafka cluster {} answers with {what} for topic {}", self.brokers, self.topic),
+            format!("the Kafka cluster {} answers with {what} for topic {}", self.kafka.brokers, self.topic),
         )
     }
 
@@ -200,12 +206,12 @@ impl<'a> Asking<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kafka;
 
     #[test]
     fn a_cluster_that_gives_no_answer_is_told_with_what_was_wrong_last() {
-        let consumer = Rc::new(Kafka::brokers("127.0.0.1:1").consumer(1, true).unwrap());
-        let asking = Asking { patience: Duration::from_secs(1), ..Asking::new(consumer, "127.0.0.1:1", "t") };
+        let kafka = Kafka::brokers("127.0.0.1:1");
+        let consumer = Rc::new(kafka.consumer(1, true).unwrap());
+        let asking = Asking { patience: Duration::from_secs(1), ..Asking::new(consumer, &kafka, "t") };
         let fault = asking.describe().unwrap_err();
         assert_eq!(fault.exit(), Exit::Retry);
         let text = fault.to_string();

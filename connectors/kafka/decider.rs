@@ -18,7 +18,7 @@ use millpond_engine::{Delivery, Env, Exit, Fault};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::client::Context;
+use super::client::{Context, heard};
 use super::mirror::Mirror;
 use super::outlets::{self, Output};
 use super::producer::{self, Purpose};
@@ -122,15 +122,25 @@ impl KafkaDecider {
     }
 
     /// Asks for as long as waiting helps: a start gives up, a running job says so and goes on waiting until it is stopped.
-    fn patiently<T>(&self, what: &str, request: impl FnMut() -> Result<T, RDKafkaErrorCode>) -> Result<T, Fault> {
+    /// Whoever is not let in gives up earlier. `client` is who asks, and `request` hears its reports.
+    fn patiently<T>(
+        &self,
+        client: &Context,
+        what: &str,
+        request: impl FnMut() -> Result<T, RDKafkaErrorCode>,
+    ) -> Result<T, Fault> {
         let starting = self.run.is_empty();
+        let refused = || client.refusal().filter(|refusal| refusal.lasts(starting, Instant::now()));
         let answer = ask::until_answered(request, |code, waited| {
-            let waits = !(self.patience.exhausted() || starting && waited >= ask::START);
+            let waits = !(self.patience.exhausted() || starting && waited >= ask::START || refused().is_some());
             if waits {
-                self.waits(what, &code.to_string());
+                self.waits(what, &why(client, &code));
             }
             waits
         });
+        if let Some(refusal) = refused().filter(|_| answer.is_err()) {
+            return Err(self.kafka.locked_out(&refusal));
+        }
         answer.map_err(|code| match fault::passes(code) {
             true => self.gone(what, &code.to_string()),
             false => {
@@ -161,8 +171,8 @@ impl KafkaDecider {
         let carrier = self.carrier().to_owned();
         self.group()?;
         let group = self.group.as_ref().expect("it has just been made");
-        let found = self.patiently("reading the commit record", || {
-            raw::committed(group.client(), &carrier, 0, producer::REQUEST)
+        let found = self.patiently(group.context(), "reading the commit record", || {
+            heard(group, raw::committed(group.client(), &carrier, 0, producer::REQUEST))
         })?;
         self.record(found)
     }
@@ -174,8 +184,8 @@ impl KafkaDecider {
             self.watch = Some(self.kafka.watcher(&self.job)?);
         }
         let watch = self.watch.as_ref().expect("it has just been made");
-        let found = self.patiently("looking for the commit record", || {
-            raw::committed(watch.client(), &carrier, 0, producer::REQUEST)
+        let found = self.patiently(watch.context(), "looking for the commit record", || {
+            heard(watch, raw::committed(watch.client(), &carrier, 0, producer::REQUEST))
         })?;
         self.record(found)
     }
@@ -201,8 +211,8 @@ impl KafkaDecider {
         self.commits = None;
         let exhausted = || self.patience.exhausted();
         let what = format!("job {}", self.job);
-        let made = self.kafka.take_over(&self.job, self.largest(), &what, exhausted, |request| {
-            self.patiently("taking over the transactions", request)
+        let made = self.kafka.take_over(&self.job, self.largest(), &what, exhausted, |client, request| {
+            self.patiently(client, "taking over the transactions", request)
         })?;
         self.commits = Some(made);
         if self.delivery == Delivery::ExactlyOnce {
@@ -211,6 +221,11 @@ impl KafkaDecider {
         }
         Ok(())
     }
+}
+
+/// Why there is no answer: that a client is not let in says more than that nobody answers it.
+pub(super) fn why(client: &Context, failure: &impl ToString) -> String {
+    client.refusal().map_or_else(|| failure.to_string(), |refusal| refusal.to_string())
 }
 
 impl Decider for KafkaDecider {
@@ -229,7 +244,7 @@ impl Decider for KafkaDecider {
         match raw::committed(group.client(), &carrier, 0, DECIDED) {
             Err(code) if fault::passes(code) => self.glimpse(),
             answer => {
-                let found = self.patiently("looking for the commit record", || answer.clone())?;
+                let found = self.patiently(group.context(), "looking for the commit record", || answer.clone())?;
                 self.record(found)
             }
         }

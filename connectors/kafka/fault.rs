@@ -69,6 +69,11 @@ pub(super) fn class(code: Code) -> Class {
     }
 }
 
+/// Whether it is about who we are: a password, or a certificate.
+pub(super) fn login(code: Code) -> bool {
+    matches!(code, Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::SSL)
+}
+
 /// Whether waiting helps.
 pub(super) fn passes(code: Code) -> bool {
     class(code) == Class::Passing

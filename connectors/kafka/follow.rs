@@ -52,7 +52,7 @@ impl Follow {
     /// The oldest offset and the end of what is committed.
     pub(super) fn range(&self) -> Result<std::ops::Range<u64>, Fault> {
         let (oldest, end) =
-            self.kafka.ask_within(PATIENCE, &format!("asking for the ends of topic {}", self.topic), || {
+            self.kafka.ask_within(PATIENCE, None, &format!("asking for the ends of topic {}", self.topic), || {
                 let asked = self.consumer.fetch_watermarks(&self.topic, self.partition, REQUEST);
                 asked.map_err(ask::code)
             })?;

@@ -17,7 +17,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::Consumer;
+use super::client::{Consumer, Context, heard};
 use super::failure::{Class, Failure};
 use super::follow::{Follow, READER};
 use super::outlets::{self, Output};
@@ -53,7 +53,8 @@ impl KafkaLedger {
             Some(consumer) => consumer,
             none => none.insert(self.kafka.reader(READER)?),
         };
-        self.kafka.ask_within(PATIENCE, what, || ask(consumer))
+        let context = consumer.context();
+        self.kafka.ask_within(PATIENCE, Some(context), what, || heard(consumer, ask(consumer)))
     }
 
     fn partitions(&self, topic: &str) -> Result<Option<u32>, Fault> {
@@ -96,8 +97,9 @@ impl KafkaLedger {
 
     /// Fences every other one that writes under a transactional id.
     fn fence(&self, id: &str, what: &str, largest: u64) -> Result<Producer, Fault> {
-        let patiently =
-            |request: &mut dyn FnMut() -> Result<bool, Code>| self.kafka.ask_within(PATIENCE, what, request);
+        let patiently = |client: &Context, request: &mut dyn FnMut() -> Result<bool, Code>| {
+            self.kafka.ask_within(PATIENCE, Some(client), what, request)
+        };
         Ok(self.kafka.take_over(id, largest, what, || false, patiently)?.0)
     }
 

@@ -24,7 +24,7 @@
 //! so that a second instance takes over instead of writing beside the first.
 //!
 //! Modules: `options`, `settings`, `client` and `producer` make clients, `fault` and `failure` say what an error asks for, `ask` asks until
-//! there is an answer, `connect` for partitions and offsets, `source` and `hand` read, `place` says what is wrong there, `outlets` makes the topics that are written,
+//! there is an answer, `login` says who is not let in, `connect` for partitions and offsets, `source` and `hand` read, `place` says what is wrong there, `outlets` makes the topics that are written,
 //! `send` writes, `transaction` and `decider` commit, `mirror` says which positions are written beside, `writer` is for programs that feed topics, `raw` calls librdkafka.
 
 mod ask;
@@ -36,6 +36,7 @@ mod fault;
 mod follow;
 mod hand;
 mod ledger;
+mod login;
 mod mirror;
 mod options;
 mod outlets;

@@ -6,7 +6,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::client::{Consumer, reports};
-use super::fault::{Class, class};
+use super::fault::{Class, class, login};
 use super::raw::Message;
 
 /// A topic that is read.
@@ -36,7 +36,8 @@ impl Place {
                 Err(error) => {
                     let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
                     let reported = context.trouble().map(|(_, text)| format!(": {text}")).unwrap_or_default();
-                    if class(code) == Class::Denied || code == Code::Fatal {
+                    // Whoever changes passwords does so here and there, in some order: how long that may take is looked at from outside.
+                    if class(code) == Class::Denied && !login(code) || code == Code::Fatal {
                         return Err(Fault::new(
                             class(code).exit(),
                             format!("the Kafka cluster {brokers} does not let us read {topic}: {code}{reported}"),

@@ -68,12 +68,12 @@ impl Kafka {
         largest: u64,
         who: &str,
         exhausted: impl Fn() -> bool,
-        patiently: impl Fn(&mut dyn FnMut() -> Result<bool, Code>) -> Result<bool, Fault>,
+        patiently: impl Fn(&Context, &mut dyn FnMut() -> Result<bool, Code>) -> Result<bool, Fault>,
     ) -> Result<(Producer, Context), Fault> {
         let mut tries = 0;
         loop {
             let made = self.producer(&Purpose::Commits(id.to_owned()), largest)?;
-            let mine = patiently(&mut || {
+            let mine = patiently(&made.1, &mut || {
                 made.0.poll();
                 match made.0.init(REQUEST) {
                     Ok(()) => Ok(true),

@@ -109,7 +109,7 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
             let _ = self.asking.set(Rc::new(self.kafka.consumer(1, self.committed_only)?));
         }
         let consumer = self.asking.get().expect("it was set above");
-        let asking = Asking::new(Rc::clone(consumer), &self.kafka.brokers, &self.topic);
+        let asking = Asking::new(Rc::clone(consumer), &self.kafka, &self.topic);
         let described = asking.describe()?;
         let oldest = asking.oldest(&described.partitions)?;
         let ends = asking.ends(&described.partitions)?;

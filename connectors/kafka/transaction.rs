@@ -8,7 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::Context;
-use super::decider::KafkaDecider;
+use super::decider::{KafkaDecider, why};
 use super::failure::{Class, Failure};
 use super::fault;
 use super::raw::Producer;
@@ -98,7 +98,7 @@ impl KafkaDecider {
                         let text = format!("{what} took longer than {CALL:?}: {failure}");
                         return Ok(Err(Failure::new(failure.code(), false, false, text)));
                     }
-                    self.waits(what, &failure.to_string());
+                    self.waits(what, &why(self.voice(), &failure));
                     if began.elapsed() >= LONG {
                         self.outputs_are_there(&mut missing)?;
                     }

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use millpond_state::Timestamp;
@@ -29,7 +29,10 @@ use super::start::{Draw, drawn};
 use crate::host::graph::{DrawnSource, Graph};
 use crate::metrics::{Counter, Metrics};
 use crate::source::{Env, From, Partition};
-use crate::{Exit, Fault};
+use crate::{Exit, Fault, clock};
+
+/// How long a source that let us in before may refuse us.
+const LOCKED: Duration = Duration::from_mins(5);
 
 /// What is counted, where partitions are taken over.
 pub(crate) fn counter(metrics: &Metrics, source: &str) -> Counter {
@@ -132,7 +135,7 @@ impl Look {
         let (inputs, mut known) = (graph.inputs(), self.known);
         let growing = inputs.iter().filter_map(|drawn| {
             let known = known.remove(&drawn.uid)?;
-            Some(Growing { drawn, known, gone: 0, adds: self.adds })
+            Some(Growing { drawn, known, gone: 0, locked: None, adds: self.adds })
         });
         let mut growing: Vec<_> = growing.collect();
         loop {
@@ -157,6 +160,8 @@ struct Growing<'a> {
     known: Known,
     /// How many looks in a row found no input.
     gone: usize,
+    /// Since when it does not let us look.
+    locked: Option<Instant>,
     adds: bool,
 }
 
@@ -169,6 +174,14 @@ impl Growing<'_> {
             Ok(found) => found,
             // Nobody has asked for anything yet.
             Err(fault) if asked && self.known.is_empty() && fault.is_missing() => return Ok(()),
+            Err(fault) if fault.is_locked_out() => {
+                if self.locked.get_or_insert_with(clock::instant).elapsed() >= LOCKED {
+                    let what = format!("job {}: source {uid:?} has not let us in for {LOCKED:?}", env.identity());
+                    return Err(Fault::new(fault.exit(), what).because(fault));
+                }
+                tracing::warn!(source = uid, %fault, "the source does not let us in; waiting");
+                return Ok(());
+            }
             // Once may be a broker that has just started and does not know its topics yet.
             Err(fault) if fault.exit() == Exit::Usage && self.gone > 0 => {
                 let job = env.identity();
@@ -184,7 +197,7 @@ impl Growing<'_> {
                 return Ok(());
             }
         };
-        self.gone = 0;
+        (self.gone, self.locked) = (0, None);
         super::recover::same_input(
             env,
             self.drawn,

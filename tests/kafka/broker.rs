@@ -77,6 +77,12 @@ impl Broker {
         self.call_with("only", &[topic, right]).unwrap();
     }
 
+    /// Changes the password of the listener with SASL/SCRAM.
+    #[cfg(feature = "tls")]
+    pub(crate) fn password(&self, word: &str) {
+        self.call_with("password", &[word]).unwrap();
+    }
+
     /// Gives back whatever was withdrawn.
     pub(crate) fn allow(&self, topic: &str) {
         self.call_with("allow", &[topic]).unwrap();

@@ -12,6 +12,7 @@
 #   broker.sh topics          list topics
 #   broker.sh only TOPIC RIGHT     leave everybody but one right to a topic (read, write, which both hold describe; alter)
 #   broker.sh allow TOPIC     give back all others
+#   broker.sh password WORD   change the password of the user "mill" for SCRAM-SHA-512 (BROKER_SECURE)
 #
 # Environment:
 #   BROKER_PORT=9092          clients' port; the one after it is the controller's
@@ -186,6 +187,11 @@ case ${1:-} in
     [ -n "${2:-}" ] || fail "which topic? broker.sh allow TOPIC" 64
     running
     acls --remove --force --topic "$2"
+    ;;
+  password)
+    running
+    kafka kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$port" --alter --entity-type users --entity-name mill \
+      --add-config "SCRAM-SHA-512=[password=${2:-pond}]" >/dev/null
     ;;
   topics) running && fetch && kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --list ;;
   *)
