@@ -54,6 +54,15 @@ pub(super) fn run(home: &Path, run: RunId) -> Result<Hold, Fault> {
     Ok(Hold { _file: file })
 }
 
+/// Whether another run than this lives on this directory, whatever it does there.
+pub(super) fn other_lives(home: &Path, run: RunId) -> bool {
+    let own = run_path(home, run);
+    let files = fs::read_dir(home.join("runs")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let held =
+        |path: &PathBuf| File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
+    files.filter(|path| *path != own).any(|path| held(&path))
+}
+
 /// Whether a run that lived on this directory of this host is proved dead.
 pub(super) fn dead(home: &Path, run: RunId) -> bool {
     File::open(run_path(home, run)).is_ok_and(|file| file.try_lock().is_ok())

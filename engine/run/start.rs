@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use millpond_state::store::{Manifest, Newer, RunId, Store};
+use millpond_state::store::{CheckpointId, Manifest, Newer, RunId, Store};
 
 use super::coordinator::{Committed, Coordinator, HEARTBEAT, Routes};
 use super::lanes::{Lane, Lanes, Standing};
@@ -78,7 +79,10 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     }
     let record = parse(env, routes.decider.fence()?)?;
     let instance = format!("{host}:{}", std::process::id());
-    let found = recover(&run, &plan, &store, record.as_ref(), routes.decider.as_mut())?;
+    let known = record.as_ref().map(|record| record.id);
+    let here = (home.as_path(), run_id);
+    let found = recover(&run, &plan, &store, record.as_ref(), routes.decider.as_mut());
+    let found = found.map_err(|fault| or_taken_over(fault, here, routes.decider.as_mut(), known))?;
     let committed = Arc::new(Mutex::new(Committed {
         epoch: 0,
         clock: None,
@@ -147,11 +151,11 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let period = run.interval.max(HEARTBEAT);
     if genesis {
         crate::failpoint::hit("genesis");
-        let checksum = store
-            .write_manifest(&manifest)
-            .map_err(|error| store_fault("the first manifest cannot be written", &error))?;
+        let written = store.write_manifest(&manifest);
+        let written = written.map_err(|error| store_fault("the first manifest cannot be written", &error));
+        let checksum = written.map_err(|fault| or_taken_over(fault, here, routes.decider.as_mut(), known))?;
         let (job, version) = (env.job.clone(), env.version);
-        let parent = record.as_ref().map(|record| record.id);
+        let parent = known;
         let id = manifest.id;
         let (instance, period_ms) = (instance.clone(), period.as_millis() as u64);
         let record = CommitRecord { job, version, id, parent, checksum, instance, clock: clock::wall(), period_ms };
@@ -172,7 +176,8 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     // moment, what is newer than our checkpoint may be that one's.
     let newer = if takes_over { Newer::Keep } else { Newer::Discard };
     let discarded = store.discard_unfinished(Some(&manifest), &[], newer);
-    discarded.map_err(|error| store_fault("leftovers of an earlier run cannot be removed", &error))?;
+    let discarded = discarded.map_err(|error| store_fault("leftovers of an earlier run cannot be removed", &error));
+    discarded.map_err(|fault| or_taken_over(fault, here, routes.decider.as_mut(), Some(manifest.id)))?;
     let partitions = sink_partitions(&graph, &routes);
     let (events, event_queue) = crossbeam::channel::unbounded();
     let (closed, closed_queue) = crossbeam::channel::unbounded();
@@ -247,7 +252,10 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
             let shared = Arc::downgrade(&shared);
             spawn("source-look", move || look.run(&shared, &until, &*for_look))?;
         }
-        let ended = coordinator.run(&event_queue);
+        let ended = coordinator.run(&event_queue).map_err(|fault| {
+            let known = Some(coordinator.parent);
+            or_taken_over(fault, (&home, run_id), coordinator.routes.decider.as_mut(), known)
+        });
         drop(over);
         shared.abort();
         drop(coordinator);
@@ -281,6 +289,28 @@ pub(super) fn parse(env: &Env, record: Option<String>) -> Result<Option<CommitRe
         Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity()))
             .because(error)
     })
+}
+
+/// State that is missing or damaged is another instance's business, where one has taken over meanwhile: it removes what its own checkpoint
+/// does not need. Whoever is told to restore a copy then would do so below a healthy job. `known` is the newest commit that this run knows.
+pub(super) fn or_taken_over(
+    fault: Fault,
+    (home, run): (&Path, RunId),
+    decider: &mut dyn Decider,
+    known: Option<CheckpointId>,
+) -> Fault {
+    if fault.exit() != Exit::Restore || !decider.takes_over() {
+        return fault;
+    }
+    let newest = decider.look().ok().flatten().and_then(|text| text.parse::<CommitRecord>().ok());
+    let other = newest.filter(|record| record.id.run != run && Some(record.id) != known);
+    let who = match other {
+        Some(record) => format!("another instance has taken over ({}, run {})", record.instance, record.id.run),
+        None if hold::other_lives(home, run) => "another instance runs on this state".to_owned(),
+        None => return fault,
+    };
+    Fault::new(Exit::AlreadyRunning, format!("{who}; this one leaves, since it lacks what that one does not need"))
+        .because(fault)
 }
 
 pub(crate) fn hostname() -> String {

@@ -1,5 +1,7 @@
 //! More than one instance of a job at a time: started at once, or one that was stopped and comes back.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::time::Duration;
 
 use millpond::engine::ledger::{Added, Own};
@@ -52,6 +54,39 @@ fn an_instance_that_is_stopped_inside_a_transaction_comes_back_and_leaves() {
     second.stop();
     second.succeed();
     world.check_relay();
+}
+
+#[test]
+fn an_instance_that_comes_back_to_files_that_were_cleared_away_is_not_told_to_restore_them() {
+    let mut world = World::new("cleared", 2);
+    world.more = ["--kafka", "transaction.timeout.ms=6000"].map(str::to_owned).into();
+    world.feed(3_000);
+    let files = || -> BTreeSet<String> {
+        let dir = world.state().join(format!("{}@1", world.name)).join("checkpoints");
+        let names = fs::read_dir(dir).into_iter().flatten().map(|file| file.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    };
+    let counted = || world.status("page_views")["epoch"].as_u64().unwrap_or(0);
+    let mut first = world.run(&[]);
+    first.until("some epochs", || counted() >= 3);
+    // Nothing is under way: what it does next is to write a checkpoint.
+    std::thread::sleep(Duration::from_millis(500));
+    first.pause();
+    let its = files();
+    let mut second = world.run(&[]);
+    let mut next = 3_000;
+    second.until("none of the first one's files are left", || {
+        world.writer().clicks(&CLICKS, next..next + 500);
+        next += 500;
+        files().is_disjoint(&its)
+    });
+    first.resume();
+    let said = first.fail(Exit::AlreadyRunning);
+    assert!(said.contains("another instance has taken over") && !said.contains("restore"), "{said}");
+    second.stop();
+    second.succeed();
+    world.finish(&[]);
+    world.check();
 }
 
 #[test]
