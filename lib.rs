@@ -35,10 +35,11 @@
 //!   ([`windows`]); what they compute ([`aggregate`]).
 //! - [`log`]: the embedded log. [`File`], [`generate`], [`stdin_lines`], [`Stdout`], [`vec()`] and [`Collected`]: other ends. [`Json`], [`Csv`],
 //!   [`Bincode`], [`Raw`], [`Text`]: formats.
-//! - [`Timestamp`], [`Data`], [`Key`]: what travels. [`Exit`], [`Fault`]: what stops a job.
+//! - [`Timestamp`], [`Data`], [`Key`]: what travels. [`Exit`], [`Fault`]: what stops a job. [`print()`], [`say`]: what a job prints of its own.
 //! - [`engine`], [`state`]: the crates below, for those who write sources, sinks and operators.
 
 pub use millpond_connectors::*;
+pub use millpond_engine::cli::{print, say};
 pub use millpond_engine::{
     Change, DeadLetter, Delivery, Ended, Env, Exit, Fault, FromSavepoint, Lines, Live, LivePosition, LiveReader,
     LiveRow, Run, Running, Status, Timed, Tuning, Untimed, UpsertSink, failpoint, live, source,

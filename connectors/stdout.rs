@@ -1,6 +1,6 @@
 //! Lines on standard output, and a sink that drops.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::rc::Rc;
 
 use millpond_engine::sink::{Encode, Follower, Opened, Outgoing, Outlet, Sink, SinkPlan, System};
@@ -21,7 +21,7 @@ pub struct Stdout;
 
 impl Stdout {
     /// Prints each record on a line of its own once its epoch is committed. A crash between the commit and the print loses the print, so
-    /// this is for looking, not for keeping.
+    /// this is for looking, not for keeping; and when whoever looked has gone, as `head` does, the job goes on and shows no more.
     #[must_use]
     pub fn lines<F>(format: F) -> StdoutLines<F> {
         StdoutLines { format }
@@ -69,22 +69,35 @@ impl System for Printing {
         "stdout".to_owned()
     }
     fn open(&self, _: &Env, _: &[Outlet]) -> Result<Opened, Fault> {
-        Ok(Opened::Follower(Box::new(Printing)))
+        Ok(Opened::Follower(Box::new(Shown { to: Box::new(std::io::stdout()), gone: false })))
     }
 }
 
-impl Follower for Printing {
+/// What is shown, and whether somebody still looks.
+struct Shown {
+    to: Box<dyn Write + Send>,
+    gone: bool,
+}
+
+impl Follower for Shown {
     fn deliver(&mut self, outgoing: &Outgoing) -> Result<(), Fault> {
+        if self.gone {
+            return Ok(());
+        }
         let mut lines = Vec::new();
         for record in outgoing.records() {
             lines.extend_from_slice(record.value.unwrap_or_default());
             lines.push(b'\n');
         }
-        let mut stdout = std::io::stdout().lock();
-        stdout
-            .write_all(&lines)
-            .and_then(|()| stdout.flush())
-            .map_err(|error| Fault::new(Exit::Retry, "standard output does not take the results").because(error))
+        match self.to.write_all(&lines).and_then(|()| self.to.flush()) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                tracing::warn!("nobody reads standard output any more: the job goes on, and shows no more records");
+                self.gone = true;
+                Ok(())
+            }
+            Err(error) => Err(Fault::new(Exit::Retry, "standard output does not take the results").because(error)),
+        }
     }
 }
 
@@ -165,6 +178,27 @@ mod tests {
     fn lines_are_what_the_format_writes() {
         assert_eq!(encoded(Text), b"a b");
         assert_eq!(encoded(Json), b"\"a b\"");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_stops_nothing_and_a_full_disk_does() {
+        struct Refuses(ErrorKind);
+        impl Write for Refuses {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(self.0.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut outgoing = Outgoing::new(0, 1);
+        Sink::<String>::encoder(&Stdout::lines(Text), 1).encode(&mut batch("a"), &mut outgoing).unwrap();
+        let mut shown = Shown { to: Box::new(Refuses(ErrorKind::BrokenPipe)), gone: false };
+        shown.deliver(&outgoing).unwrap();
+        shown.to = Box::new(Refuses(ErrorKind::StorageFull));
+        shown.deliver(&outgoing).expect("it shows nothing any more");
+        shown.gone = false;
+        assert_eq!(shown.deliver(&outgoing).unwrap_err().exit(), Exit::Retry);
     }
 
     #[test]

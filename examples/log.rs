@@ -1,29 +1,29 @@
 //! Looks into an embedded log and writes to it by hand.
 //!
-//! ```text
-//! cargo run --example log                                    makes a small log in .millpond/log and shows it
-//! cargo run --example log -- topics                          what the flights example has written
-//! cargo run --example log -- tail departures-per-hour -f
-//! cargo run --example log -- read late-departures --json
-//! echo "key:value" | cargo run --example log -- --log DIR append TOPIC --key-separator :
-//! ```
+//! `cargo run --release --example log` makes a small log in `.millpond/log` and shows it; docs/log.md tells what to try.
 
-use std::error::Error;
 use std::io::{self, BufRead, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
-use millpond::Timestamp;
 use millpond::log::{Log, LogError, Reader, Record, RecordRef, Settings, Start};
+use millpond::{Exit, Fault, Timestamp, say};
 use serde_json::{Value, json};
 
 #[derive(Parser)]
-#[command(about = "Looks into an embedded log: its topics, records, offsets and commits")]
+#[command(name = "log", version, about = "Looks into an embedded log: its topics, records, offsets and commits")]
 struct Options {
-    /// The log's directory.
-    #[arg(long, global = true, default_value = ".millpond/flights/log")]
+    /// The log's directory: `log` in the state directory of a job.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "MILLPOND_LOG",
+        hide_env_values = true,
+        default_value = ".millpond/log"
+    )]
     log: PathBuf,
     #[command(subcommand)]
     command: Option<Command>,
@@ -96,27 +96,61 @@ fn parse_from(text: &str) -> Result<Start, String> {
     }
 }
 
-fn main() -> ExitCode {
-    let options = Options::parse();
-    let done = match options.command {
-        None => show(Path::new(".millpond/log")),
-        Some(command) => run(&options.log, command, &mut BufWriter::new(io::stdout().lock())),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        // `| head` has seen enough.
-        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("log: {error}");
-            ExitCode::FAILURE
+/// Why it ends early.
+enum Stop {
+    /// Whoever reads stdout, `| head` say, has seen enough.
+    Seen,
+    Fault(Fault),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => Stop::Seen,
+            _ => Stop::Fault(Fault::new(Exit::Retry, "cannot write to stdout").because(error)),
         }
     }
 }
 
-fn run(dir: &Path, command: Command, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+impl From<LogError> for Stop {
+    fn from(error: LogError) -> Self {
+        Stop::Fault(error.into())
+    }
+}
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) => {
+            // `--help` comes as an error too.
+            error.print().ok();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Finished }.into();
+        }
+    };
+    let out = &mut BufWriter::new(io::stdout().lock());
+    let done = match options.command {
+        None => show(&options.log, out),
+        Some(command) => run(&options.log, command, out),
+    };
+    match done.and_then(|()| Ok(out.flush()?)) {
+        Ok(()) | Err(Stop::Seen) => ExitCode::SUCCESS,
+        Err(Stop::Fault(fault)) => {
+            let help = match fault.exit() {
+                Exit::Usage => "`log topics` lists topics, --log DIR names the log, --help has more",
+                _ => "mend what the message names, then ask again",
+            };
+            say(&format!("error: {fault}\nhelp: {help}"));
+            fault.exit().into()
+        }
+    }
+}
+
+fn run(dir: &Path, command: Command, out: &mut impl Write) -> Result<(), Stop> {
     let log = Log::at(dir);
+    if !matches!(command, Command::Create { .. }) && !dir.join("topics").is_dir() {
+        let shown = dir.display();
+        return Err(Stop::Fault(Fault::new(Exit::Usage, format!("there is no log in {shown}"))));
+    }
     match command {
         Command::Create { topic, partitions, compacted } => {
             let settings = Settings::partitions(partitions);
@@ -126,15 +160,15 @@ fn run(dir: &Path, command: Command, out: &mut impl Write) -> Result<(), Box<dyn
         Command::Topics => {
             for topic in log.topics()? {
                 let records: u64 = log.offsets(&topic.name)?.into_iter().map(|kept| kept.end - kept.start).sum();
-                let (partitions, writer) =
-                    (topic.settings.partition_count(), topic.writer.as_deref().unwrap_or("nobody yet"));
-                writeln!(out, "{}: {partitions} partitions, {records} records, written by {writer}", topic.name)?;
+                let writer = topic.writer.as_deref().unwrap_or("nobody yet");
+                let partitions = counted(topic.settings.partition_count().into(), "partition");
+                writeln!(out, "{}: {partitions}, {}, written by {writer}", topic.name, counted(records, "record"))?;
             }
         }
         Command::Append { topic, key_separator, writer } => {
             let lines = io::stdin().lock().lines();
-            let count = append(&log, &topic, &writer, key_separator.as_deref(), lines)?;
-            writeln!(out, "{count} records appended to {topic}")?;
+            let count = append(&log, &topic, &writer, key_separator.as_deref(), lines).map_err(Stop::Fault)?;
+            writeln!(out, "{} appended to {topic}", counted(count, "record"))?;
         }
         Command::Tail { what, follow } => tail(&log, &what, follow, out)?,
         Command::Read { what } => {
@@ -165,7 +199,11 @@ fn run(dir: &Path, command: Command, out: &mut impl Write) -> Result<(), Box<dyn
             }
         }
     }
-    Ok(out.flush()?)
+    Ok(())
+}
+
+fn counted(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn append(
@@ -174,7 +212,7 @@ fn append(
     writer: &str,
     separator: Option<&str>,
     lines: impl Iterator<Item = io::Result<String>>,
-) -> Result<u64, Box<dyn Error>> {
+) -> Result<u64, Fault> {
     let mut writer = log.writer(writer)?;
     let claim = writer.claim(topic)?;
     let partitions = writer.topic(claim).settings.partition_count();
@@ -185,14 +223,14 @@ fn append(
     };
     let mut count = 0;
     for line in lines {
-        let line = line?;
+        let line = line.map_err(|error| Fault::new(Exit::Usage, "cannot read standard input").because(error))?;
         let (key, value) = match separator.and_then(|separator| line.split_once(separator)) {
             Some((key, value)) => (Some(key.as_bytes()), value),
             None => (None, line.as_str()),
         };
         // Any rule will do that sends equal keys to one partition; what has no key goes round.
         let hash = key.map_or(count, |key| key.iter().fold(0, |hash, byte| hash * 31 % 1_000_003 + u64::from(*byte)));
-        let partition = u32::try_from(hash % u64::from(partitions))?;
+        let partition = (hash % u64::from(partitions)) as u32;
         let record = Record { key, ..Record::new(SystemTime::now().into(), value.as_bytes()) };
         writer.append(claim, partition, &record)?;
         count += 1;
@@ -219,7 +257,7 @@ fn readers(log: &Log, what: &What, default: Start) -> Result<Vec<Reader>, LogErr
     Ok(readers)
 }
 
-fn tail(log: &Log, what: &What, follow: bool, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+fn tail(log: &Log, what: &What, follow: bool, out: &mut impl Write) -> Result<(), Stop> {
     let mut readers = readers(log, what, Start::Latest)?;
     for reader in readers.iter_mut().filter(|_| what.from.is_none()) {
         let newest = reader.next_offset().saturating_sub(10).max(reader.earliest()?);
@@ -239,7 +277,7 @@ fn tail(log: &Log, what: &What, follow: bool, out: &mut impl Write) -> Result<()
 }
 
 /// Prints what is there, and whether there was anything.
-fn print(reader: &mut Reader, json: bool, out: &mut impl Write) -> Result<bool, Box<dyn Error>> {
+fn print(reader: &mut Reader, json: bool, out: &mut impl Write) -> Result<bool, Stop> {
     let Some(block) = reader.read_block(1 << 20)? else { return Ok(false) };
     for record in block.records() {
         if json {
@@ -269,20 +307,20 @@ fn as_json(partition: u32, record: &RecordRef<'_>) -> Value {
 }
 
 /// Without arguments: a log, a topic, three records, and what they look like.
-fn show(dir: &Path) -> Result<(), Box<dyn Error>> {
+fn show(dir: &Path, out: &mut impl Write) -> Result<(), Stop> {
     let log = Log::open(dir)?;
     match log.create_topic("greetings", Settings::partitions(1)) {
         Err(LogError::TopicExists { .. }) => {}
         other => drop(other?),
     }
     let lines = ["en:hello", "de:guten Tag", "fr:bonjour"].map(|line| Ok(line.to_owned()));
-    append(&log, "greetings", "log-example", Some(":"), lines.into_iter())?;
-    println!("three records were committed to topic greetings of the log in {}; it holds:\n", dir.display());
+    append(&log, "greetings", "log-example", Some(":"), lines.into_iter()).map_err(Stop::Fault)?;
+    writeln!(out, "three records were committed to topic greetings of the log in {}; it holds:\n", dir.display())?;
     let what = What { topic: "greetings".to_owned(), partition: None, json: false, from: None };
-    tail(&log, &what, false, &mut io::stdout().lock())?;
-    println!("\nTry next (--help has more):");
+    tail(&log, &what, false, out)?;
+    writeln!(out, "\nTry next (--help has more):")?;
     for command in ["topics", "offsets", "commits", "read greetings --json", "tail greetings --follow"] {
-        println!("  cargo run --example log -- --log {} {command}", dir.display());
+        writeln!(out, "  cargo run --release --example log -- --log {} {command}", dir.display())?;
     }
     Ok(())
 }

@@ -1,12 +1,17 @@
-//! Clicks from one topic of Kafka to another, some of them left out: nothing to remember, so that what it costs is reading, writing and
-//! committing.
+//! Clicks from one topic to another, some of them left out: nothing to remember, so that what it costs is reading, writing and committing.
 //!
-//! `cargo run --release --example relay -- run --brokers localhost:9092`; docs/relay.md tells what to try.
+//! `cargo run --release --example relay` makes clicks and relays them, `cargo run --release --example relay -- run --brokers localhost:9092`
+//! those that are on Kafka; docs/relay.md tells what to try.
+
+#[path = "load/generated.rs"]
+mod generated;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use millpond::{Fault, Flow, Job, Json, KafkaOptions, Stream, Timestamp, Untimed};
+use millpond::{
+    Ended, Env, Fault, Flow, Job, Json, KafkaOptions, Stream, Timestamp, TopicSink, Topics, Untimed, print,
+};
 use serde::{Deserialize, Serialize};
 
 /// What `relay` can be told besides what every job can.
@@ -20,6 +25,9 @@ struct Options {
     /// The topic for the clicks that are kept
     #[arg(long, value_name = "TOPIC", default_value = "relayed")]
     output: String,
+    /// Generate so many clicks first, into an input of the embedded log that holds none
+    #[arg(long, value_name = "COUNT")]
+    generate: Option<u64>,
 }
 
 /// A click as it is read and as it is written: without its user.
@@ -32,21 +40,41 @@ struct Click {
 
 fn main() -> ExitCode {
     Job::new("relay")
-        .about("Clicks from one topic of Kafka to another, those left out whose dwell ends in 9")
+        .about("Clicks from one topic to another, on Kafka or in an embedded log, those left out whose dwell ends in 9")
         .options::<Options>()
-        .after(|env, options, _| {
-            println!("try next: tests/kafka/broker.sh read {}", env.output(&options.output));
-            Ok(())
+        .without_arguments(["run", "--until-end", "--generate", "100000"])
+        .before(|env, options| {
+            generated::prepare(generated::log(&env.state, &options.kafka).as_ref(), &options.input, options.generate)
         })
+        .after(show)
         .main(draw)
 }
 
 fn draw(flow: &Flow<'_>, options: &Options) -> Result<(), Fault> {
-    let kafka = options.kafka.kafka()?;
-    let clicks = kafka.read::<Click>(&options.input, Json).event_time(|click| Timestamp::from_millis(click.at));
-    let clicks = kept(flow.source("clicks", clicks.out_of_order(Duration::from_secs(5))));
-    clicks.sink("relayed", kafka.write(&options.output, Json).key(|click: &Click| click.page.clone()));
+    let Options { input, output, .. } = options;
+    if let Some(log) = generated::log(&flow.state_dir(), &options.kafka) {
+        wire(flow, log.read::<Click>(input, Json), log.write(output, Json));
+    } else {
+        let kafka = options.kafka.kafka()?;
+        wire(flow, kafka.read::<Click>(input, Json), kafka.write(output, Json));
+    }
     Ok(())
+}
+
+/// The same job, wherever its topics lie.
+fn wire<L: Topics>(flow: &Flow<'_>, clicks: impl Untimed<Item = Click>, to: TopicSink<L, Json>) {
+    let clicks = clicks.event_time(|click| Timestamp::from_millis(click.at));
+    let clicks = kept(flow.source("clicks", clicks.out_of_order(Duration::from_secs(5))));
+    clicks.sink("relayed", to.key(|click: &Click| click.page.clone()));
+}
+
+fn show(env: &Env, options: &Options, _: &Ended) -> Result<(), Fault> {
+    let to = env.output(&options.output);
+    let read = match generated::log(&env.state, &options.kafka) {
+        Some(log) => format!("cargo run --release --example log -- --log {} read {to} | head", log.dir().display()),
+        None => format!("tests/kafka/broker.sh read {to}"),
+    };
+    print(&format!("The clicks that are kept are in topic {to}.\ntry next: {read}\n"))
 }
 
 fn kept(clicks: Stream<'_, Click>) -> Stream<'_, Click> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use millpond::log::Log;
-use millpond::{Dice, Flow, Job, Json, Pane, Session, Sliding, Stdout, Stream, Timestamp, Untimed, generate};
+use millpond::{Dice, Flow, Job, Json, Pane, Session, Sliding, Stdout, Stream, Timestamp, Untimed, generate, say};
 use serde::{Deserialize, Serialize};
 
 /// What `sensors` can be told besides what every job can.
@@ -51,8 +51,8 @@ fn main() -> ExitCode {
         .options::<Options>()
         .after(|env, _, _| {
             let (log, topic) = (env.state.join("log"), env.output(EVENTS));
-            eprintln!("Everything shown here is in topic {topic}; look at it again with");
-            eprintln!("  cargo run --release --example log -- --log {} read {topic}", log.display());
+            let read = format!("cargo run --release --example log -- --log {} read {topic}", log.display());
+            say(&format!("Everything shown here is in topic {topic}; look at it again with\n  {read}"));
             Ok(())
         })
         .main(draw)

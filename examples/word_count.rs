@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use millpond::log::{Log, Start};
-use millpond::{Changes, Env, Fault, File, Flow, Job, Json, Stream, Untimed, stdin_lines};
+use millpond::{Changes, Env, Fault, File, Flow, Job, Json, Stream, Untimed, print, stdin_lines};
 
 /// The poem that is counted when nothing else is said.
 const POEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/poem.txt");
@@ -66,11 +66,9 @@ fn show(env: &Env) -> Result<(), Fault> {
     }
     let mut words: Vec<_> = newest.into_iter().collect();
     words.sort_by_key(|(word, count)| (std::cmp::Reverse(*count), word.clone()));
-    println!("\n{} words in topic {topic} of {}; the most frequent:", words.len(), log.dir().display());
-    for (word, count) in words.iter().take(10) {
-        println!("{count:>6}  {word}");
-    }
-    Ok(())
+    let mut text = format!("\n{} words in topic {topic} of {}; the most frequent:\n", words.len(), log.dir().display());
+    text.extend(words.iter().take(10).map(|(word, count)| format!("{count:>6}  {word}\n")));
+    print(&text)
 }
 
 #[cfg(test)]

@@ -20,6 +20,13 @@ says() { # text command...
 
 not() { ! "$@"; }
 
+closed() { # command...: whoever reads what it prints has gone before it does
+  (sleep 0.3; exec "$@" 2>err.txt) | true
+  local codes=("${PIPESTATUS[@]}")
+  [ "${codes[0]}" = 0 ] || { echo "exit code ${codes[0]} when nobody reads: $*"; cat err.txt; exit 1; }
+  echo "ok: $(basename "$1") ${*:2} | true"
+}
+
 says 'The month is complete' "$examples/flights"
 says 'was finished before' "$examples/flights"
 says 'tumbling' "$examples/flights" plan
@@ -31,11 +38,42 @@ says '1 .*finished, live' "$examples/flights" versions
 says '{"origin":"EWR"' "$examples/log" --log .millpond/flights/log read departures-per-hour
 says 'wheel' "$examples/word_count"
 says '{"late":{' "$examples/sensors"
-says '' "$examples/log"
+says 'there is no log in .millpond/log' not "$examples/log" topics
+says 'three records were committed' "$examples/log"
+says 'greetings: 1 partition,' "$examples/log" topics
+says 'All clicks are counted' "$examples/page_views"
+says 'is finished' "$examples/page_views"
+says 'in topic relayed' "$examples/relay"
+says 'is finished' "$examples/relay"
+for example in flights word_count page_views relay log; do closed "$examples/$example"; done
+rm -r .millpond/sensors .millpond/relay
+for example in sensors relay; do closed "$examples/$example"; done
+rm -r .millpond/page_views .millpond/relay
+closed "$examples/load" --log closed/log --count 10
 [ "$(uname -s)" != Linux ] || says 'Begin jemalloc statistics' env MALLOC_CONF=stats_print:true "$examples/word_count" plan
 says 'load -- --log' not "$examples/page_views" run --until-end
 says 'page_views -- run --state' "$examples/load" --log views/log --count 5000
+says '2000 clicks were generated' "$examples/page_views" run --until-end --generate 2000 --state same
+says '2000 clicks written' "$examples/load" --log alike/log --count 2000
+for state in same alike; do # all but the time of appending
+  "$examples/log" --log $state/log read clicks >$state.txt
+done
+cmp same.txt alike.txt || { echo "page_views generates other clicks than load writes"; exit 1; }
 says 'All clicks are counted' "$examples/page_views" run --until-end --state views
+# Records that are no clicks, as docs/dead-letters.md walks through it; nobody mends the job here, so those that are sent again fail again.
+says '10000 clicks written' "$examples/load" --log refused/log --count 10000 --garbage 2500
+says 'missing field `dwell`' not "$examples/page_views" run --until-caught-up --state refused
+export MILLPOND_STATE=garbage
+says '10000 clicks written' "$examples/load" --log garbage/log --count 10000 --garbage 2500
+export MILLPOND_DEAD_LETTERS=clicks-dead
+says '10 late, 4 bad' "$examples/page_views" run --until-caught-up
+says 'clicks/0/1246 ' "$examples/page_views" dead-letters list
+says '^value *{"user":"u20071","page":"p181","at":1700001796922}$' "$examples/page_views" dead-letters show 0:0
+says 'dropped 1 of 1' "$examples/page_views" dead-letters drop 0:1 --yes
+says 'asked for 3 of 3' "$examples/page_views" dead-letters redrive --all --yes
+says '0 late, 3 bad' "$examples/page_views" run --until-caught-up
+says '3 open, 3 failed-again, 1 dropped' "$examples/page_views" dead-letters list
+unset MILLPOND_STATE MILLPOND_DEAD_LETTERS
 says '0 came twice, and 0 minutes are missing' bash "$root/examples/lifecycle.sh"
 
 # Those on Kafka, as README's "With Kafka" calls them.

@@ -289,3 +289,14 @@ fn the_top_level_is_what_the_readme_says() {
         found.filter_map(|name| name.into_string().ok()).filter(|name| !expected.contains(&name.as_str())).collect();
     report("the top level", &strange);
 }
+
+#[test]
+fn examples_print_so_that_a_reader_may_go() {
+    let panics = ["println!(", "print!(", "dbg!("];
+    let mut wrong = Vec::new();
+    for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("examples/")) {
+        let found = code(text).filter(|(_, code)| panics.iter().any(|panics| code.contains(panics)));
+        wrong.extend(found.map(|(line, _)| format!("{path}:{line}")));
+    }
+    report("`| head` must not make an example panic: `millpond::print` and `say`, or a writer", &wrong);
+}

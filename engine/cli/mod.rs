@@ -48,6 +48,7 @@ use clap::ArgMatches;
 use crate::{Delivery, Draw, Ended, Env, Exit, Fault, Tuning};
 
 pub use options::{parse_from, parse_span};
+pub use terminal::{print, say};
 
 /// Draws the job with the options that were given.
 pub type DrawWith = Box<dyn Fn(&ArgMatches) -> Result<Arc<Draw>, Fault>>;

@@ -1,4 +1,5 @@
-//! The terminal: a live block on stderr that stays below everything else written there, and stdout for results.
+//! The terminal: a live block on stderr that stays below everything else written there, and stdout for results. [`print()`] and [`say`] are
+//! for jobs as well.
 //!
 //! The block is drawn and the cursor put back to its first line, so that whoever writes next begins there, on a clean line if it goes
 //! through [`say`], and the block is drawn again below.
@@ -32,8 +33,13 @@ pub(super) fn is_live() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Writes a line for people to stderr. Nothing is lost when nobody can read it.
-pub(super) fn say(line: &str) {
+/// Writes a line for people to stderr, above what a run shows there. Nothing is lost when nobody can read it, so that is no error; `eprintln!`
+/// panics then.
+///
+/// ```
+/// millpond_engine::cli::say("results are in topic page-views");
+/// ```
+pub fn say(line: &str) {
     let _erased = erased();
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -60,11 +66,17 @@ fn block(lines: &[String], width: usize) -> String {
     format!("{ERASE}{}{up}\r", lines.join("\r\n"))
 }
 
-/// Prints a result to stdout. A reader that has gone, like `head`, is no error.
+/// Prints a result to stdout, as it is: line ends are the caller's. A reader that has gone, like `head`, is no error; `println!` panics then.
 ///
 /// # Errors
-/// When stdout cannot be written.
-pub(super) fn print(text: &str) -> Result<(), Fault> {
+/// When stdout cannot be written, since its disk is full say. It is worth trying again ([`Exit::Retry`]).
+///
+/// ```
+/// use millpond_engine::cli::print;
+/// print(&format!("{} rows in topic page-views\n", 12))?;
+/// # Ok::<(), millpond_engine::Fault>(())
+/// ```
+pub fn print(text: &str) -> Result<(), Fault> {
     let _erased = erased();
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -62,17 +62,19 @@ impl Place {
     }
 
     /// What a reader may do now.
-    pub(crate) fn try_next(&self, state: &Path, hours: &str) {
+    pub(crate) fn try_next(&self, state: &Path, hours: &str) -> String {
         let state = state.display();
-        println!("Try next (with --state {state}):");
-        match &self.at {
-            At::Log(_) => println!(
-                "  cargo run --release --example log -- --log {state}/log read {hours} | head   # read its output"
-            ),
-            At::Kafka(_) => println!("  tests/kafka/broker.sh read {hours} | head   # read its output"),
-        }
-        println!("  cargo run --release --example flights -- plan                                # look at its plan");
-        println!("  rm -r {state}; start it again and kill -9 it on the way; start it once more: the same results");
+        let read = match &self.at {
+            At::Log(_) => format!("cargo run --release --example log -- --log {state}/log read {hours} | head"),
+            At::Kafka(_) => format!("tests/kafka/broker.sh read {hours} | head"),
+        };
+        format!(
+            "Try next (with --state {state}):
+  {read}   # read its output
+  cargo run --release --example flights -- plan                                # look at its plan
+  rm -r {state}; start it again and kill -9 it on the way; start it once more: the same results
+"
+        )
     }
 
     /// A writer that knows how far it got when it was last here.

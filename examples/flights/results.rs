@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use millpond::engine::ledger::Ledger;
-use millpond::{Ended, Env, Exit, Fault};
+use millpond::{Ended, Env, Exit, Fault, print};
 
 use crate::flight::Hour;
 use crate::place::Place;
@@ -40,20 +40,19 @@ pub(crate) fn show(place: &Place, env: &Env, out: Option<&Path>, ended: &Ended) 
         late_rows += 1;
         Ok(())
     })?;
-    match (ended.before, ended.finished) {
-        (true, _) => println!("\nThis month was finished before; nothing was done again."),
-        (false, true) => println!("\nThe month is complete, and every hour is final."),
-        (false, false) => println!("\nStopped; the same command goes on from here."),
-    }
-    println!("  {rows} results in topic {hours}, {late_rows} late flights in topic {late}");
-    if let Some(hour) = busiest {
-        println!("  busiest: {} departures from {} in the hour of {}", hour.departures, hour.origin, hour.hour);
+    let how = match (ended.before, ended.finished) {
+        (true, _) => "This month was finished before; nothing was done again.",
+        (false, true) => "The month is complete, and every hour is final.",
+        (false, false) => "Stopped; the same command goes on from here.",
+    };
+    let mut text = format!("\n{how}\n  {rows} results in topic {hours}, {late_rows} late flights in topic {late}\n");
+    if let Some(Hour { departures, origin, hour, .. }) = busiest {
+        text += &format!("  busiest: {departures} departures from {origin} in the hour of {hour}\n");
     }
     if let Some(out) = out {
-        println!("  written to {0}/{HOURS}.jsonl and {0}/{LATE}.jsonl", out.display());
+        text += &format!("  written to {0}/{HOURS}.jsonl and {0}/{LATE}.jsonl\n", out.display());
     }
-    place.try_next(&env.state, &hours);
-    Ok(())
+    print(&(text + &place.try_next(&env.state, &hours)))
 }
 
 /// Writes a topic's committed values to `path`, a line each: aside first, then renamed, so that the file is whole or not there.

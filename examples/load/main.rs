@@ -4,25 +4,27 @@
 //! docs/load.md tells the rest.
 
 mod clicks;
+mod feed;
 mod place;
 mod topic;
 mod writer;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
+use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser};
 use millpond::engine::cli::parse_span;
-use millpond::{Exit, Fault, Timestamp, partition_of};
+use millpond::{Exit, Fault, Timestamp, partition_of, print, say};
 
 use clicks::{Click, Clicks};
 use place::Place;
 
 /// Writes made-up clicks to a topic of Kafka or of an embedded log: the same ones for the same seed
 #[derive(Debug, Parser)]
-#[command(name = "load")]
+#[command(name = "load", version)]
 struct Options {
     /// The brokers: host:port, several separated by commas
     #[arg(long, env = "MILLPOND_BROKERS", default_value = "localhost:9092")]
@@ -43,7 +45,7 @@ struct Options {
     #[arg(long, default_value_t = 100_000)]
     count: u64,
     /// How many a second; as fast as the broker takes them without it
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// Leave out so many clicks at the beginning, which an earlier run has written
     #[arg(long, default_value_t = 0)]
@@ -69,6 +71,9 @@ struct Options {
     /// The share of clicks that lie one to three minutes further back
     #[arg(long, value_name = "SHARE", default_value_t = 0.001, value_parser = share)]
     late: f64,
+    /// Every so many records, write one that is no click: it lacks its `dwell`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    garbage: Option<u64>,
     /// Write in transactions of so many clicks
     #[arg(long, value_name = "CLICKS", value_parser = clap::value_parser!(u64).range(1..))]
     transaction: Option<u64>,
@@ -83,8 +88,21 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| format!("{text:?} is not a number between 0 and 1"))
 }
 
+/// What the command line and the environment say. Jobs have options of the same names that mean something else (`--late` is a topic of
+/// `page_views`), so the variables of this program begin with its name.
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, clap::Error> {
+    let named = |arg: Arg| match arg.get_long() {
+        Some(long) if arg.get_env().is_none() => {
+            let name = format!("MILLPOND_LOAD_{}", long.to_uppercase().replace('-', "_"));
+            arg.env(name).hide_env_values(true)
+        }
+        _ => arg,
+    };
+    Options::from_arg_matches(&Options::command().mut_args(named).try_get_matches_from(args)?)
+}
+
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let options = match parse(std::env::args_os()) {
         Ok(options) => options,
         Err(error) => {
             // `--help` comes as an error too.
@@ -95,8 +113,7 @@ fn main() -> ExitCode {
     match load(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("error: {fault}");
-            eprintln!("help: what the message names must be mended; clicks that were written stay");
+            say(&format!("error: {fault}\nhelp: what the message names must be mended; clicks that were written stay"));
             fault.exit().into()
         }
     }
@@ -119,12 +136,17 @@ fn load(options: &Options) -> Result<(), Fault> {
         if let Some(early) = options.rate.and_then(|rate| early(began, written, rate)) {
             place.pause(early)?;
         }
-        let click = clicks.click(options.skip + written);
+        let number = options.skip + written;
+        let click = clicks.click(number);
         let click = if options.live { Click { at: now_ms(), ..click } } else { click };
         key.clear();
         value.clear();
         click.put_key(&mut key);
-        click.put_value(&mut value);
+        if options.garbage.is_some_and(|every| (number + 1).is_multiple_of(every)) {
+            put_garbage(&click, &mut value);
+        } else {
+            click.put_value(&mut value);
+        }
         place.write(partition_of(&key, partitions), Timestamp::from_millis(click.at), &key, &value)?;
     }
     place.finish()?;
@@ -136,14 +158,17 @@ fn load(options: &Options) -> Result<(), Fault> {
     let state = options.log.as_ref().and_then(|dir| dir.parent()).map(|state| state.display());
     let place = state.map_or_else(|| format!("--brokers {brokers}"), |state| format!("--state {state}"));
     let next = format!("try next: cargo run --release --example page_views -- run {place} --input {topic} --until-end");
-    // Whoever has seen enough, `| head` say, need not see this.
-    let _ = writeln!(std::io::stdout(), "{written}\n{next}");
-    Ok(())
+    print(&format!("{written}\n{next}\n"))
+}
+
+/// What a client that forgot something sends.
+fn put_garbage(Click { user, page, at, .. }: &Click, out: &mut Vec<u8>) {
+    write!(out, r#"{{"user":"u{user}","page":"p{page}","at":{at}}}"#).expect("a vector takes everything");
 }
 
 /// How long it is until the click of this number is due. What was missed is made up for.
 fn early(began: Instant, number: u64, rate: u32) -> Option<Duration> {
-    let due = Duration::from_nanos((u128::from(number) * 1_000_000_000 / u128::from(rate.max(1))) as u64);
+    let due = Duration::from_nanos((u128::from(number) * 1_000_000_000 / u128::from(rate)) as u64);
     // A sleep is never shorter than some 60 microseconds; below that, clicks go out in small bursts.
     due.checked_sub(began.elapsed()).filter(|early| *early > Duration::from_micros(200))
 }
@@ -159,12 +184,32 @@ mod tests {
     #[test]
     fn wrong_options_are_refused_with_a_reason() {
         let refused = |args: &[&str]| {
-            Options::try_parse_from([&["load"], args].concat()).expect_err("they are wrong").to_string()
+            let args = [&["load"], args].concat().into_iter().map(OsString::from);
+            parse(args).expect_err("they are wrong").to_string()
         };
         assert!(refused(&["--late", "2"]).contains("between 0 and 1"));
         assert!(refused(&["--span", "60"]).contains("a span of time like"));
         assert!(refused(&["--partitions", "0"]).contains("0 is not in"));
+        assert!(refused(&["--rate", "0"]).contains("0 is not in"));
+        assert!(refused(&["--garbage", "0"]).contains("0 is not in"));
         assert!(refused(&["--start", "yesterday"]).contains("--start"));
+    }
+
+    #[test]
+    fn every_option_has_a_variable_of_its_own() {
+        let help = parse(["load", "--help"].map(OsString::from)).expect_err("help comes as an error").to_string();
+        for option in Options::command().get_opts().filter_map(Arg::get_long) {
+            let own = format!("[env: MILLPOND_LOAD_{}]", option.to_uppercase().replace('-', "_"));
+            assert!(help.contains(&own) || option == "brokers", "{option}: {help}");
+        }
+        assert!(help.contains("MILLPOND_BROKERS"), "{help}");
+    }
+
+    #[test]
+    fn garbage_is_a_click_that_lacks_something() {
+        let mut value = Vec::new();
+        put_garbage(&Click { user: 1, page: 2, at: 3, dwell: 4 }, &mut value);
+        assert_eq!(value, br#"{"user":"u1","page":"p2","at":3}"#);
     }
 
     #[test]

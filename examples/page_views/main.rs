@@ -1,15 +1,17 @@
 //! Views of pages a minute, from clicks on Kafka to results on Kafka, every click counted once and only once; and the same on the embedded log.
 //!
-//! `cargo run --release --example load` writes clicks, `cargo run --release --example page_views -- run --brokers localhost:9092` counts
-//! them; docs/page_views.md tells the story.
+//! `cargo run --release --example page_views` makes clicks and counts them. On Kafka `cargo run --release --example load` writes clicks, and
+//! `cargo run --release --example page_views -- run --brokers localhost:9092` counts them; docs/page_views.md tells the story.
 
+#[path = "../load/generated.rs"]
+mod generated;
 mod views;
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use millpond::log::{Log, LogError};
-use millpond::{Ended, Env, Exit, Fault, Flow, Job, Json, KafkaOptions, Kept, TopicKept, TopicSink, Topics, Untimed};
+use millpond::{
+    DeadLetters, Ended, Env, Fault, Flow, Job, Json, KafkaOptions, Kept, TopicKept, TopicSink, Topics, Untimed, print,
+};
 
 use views::{BOUND, Click, Views};
 
@@ -27,52 +29,37 @@ struct Options {
     /// The topic for clicks that came too late to count
     #[arg(long, value_name = "TOPIC", default_value = "late-clicks")]
     late: String,
+    /// The topic for records that are no clicks; without it such a record stops the job
+    #[arg(long, value_name = "TOPIC")]
+    dead_letters: Option<String>,
+    /// Generate so many clicks first, into an input of the embedded log that holds none
+    #[arg(long, value_name = "COUNT")]
+    generate: Option<u64>,
 }
 
 fn main() -> ExitCode {
     Job::new("page_views")
         .about("Views of pages a minute, from clicks to results, on Kafka or in an embedded log")
         .options::<Options>()
-        .before(|env, options| match log(&env.state, options) {
-            Some(log) => has_clicks(&log, &options.input),
-            None => Ok(()),
+        .without_arguments(["run", "--until-end", "--generate", "100000"])
+        .before(|env, options| {
+            generated::prepare(generated::log(&env.state, &options.kafka).as_ref(), &options.input, options.generate)
         })
-        .after(|env, options, ended| {
-            show(env, options, ended);
-            Ok(())
-        })
+        .after(show)
         .main(draw)
 }
 
 fn draw(flow: &Flow<'_>, options: &Options) -> Result<(), Fault> {
-    let Options { input, output, late, .. } = options;
-    if let Some(log) = log(&flow.state_dir(), options) {
-        wire(flow, log.read::<Click>(input, Json).kept(), log.write(output, Json), log.write_kept(late));
+    let Options { input, output, late, dead_letters, .. } = options;
+    if let Some(log) = generated::log(&flow.state_dir(), &options.kafka) {
+        let dead = dead_letters.as_ref().map(|topic| log.dead_letters(topic));
+        wire(flow, log.read::<Click>(input, Json).kept(), log.write(output, Json), log.write_kept(late), dead);
     } else {
         let kafka = options.kafka.kafka()?;
-        wire(flow, kafka.read::<Click>(input, Json).kept(), kafka.write(output, Json), kafka.write_kept(late));
+        let dead = dead_letters.as_ref().map(|topic| kafka.dead_letters(topic));
+        wire(flow, kafka.read::<Click>(input, Json).kept(), kafka.write(output, Json), kafka.write_kept(late), dead);
     }
     Ok(())
-}
-
-/// The embedded log beside the job's state, where no cluster is named.
-fn log(state: &Path, options: &Options) -> Option<Log> {
-    (!options.kafka.given()).then(|| Log::at(state.join("log")))
-}
-
-/// Whoever forgot to name a cluster is told so.
-fn has_clicks(log: &Log, input: &str) -> Result<(), Fault> {
-    let dir = log.dir().display();
-    match log.topic(input) {
-        Err(LogError::NoSuchTopic { .. }) => Err(Fault::new(
-            Exit::Usage,
-            format!(
-                "there is no topic {input} in the log in {dir}: name a Kafka cluster with --brokers, or write clicks there with \
-                 `cargo run --release --example load -- --log {dir} --topic {input}`"
-            ),
-        )),
-        known => Ok(known.map(drop)?),
-    }
 }
 
 /// The same job, wherever its topics lie.
@@ -81,7 +68,11 @@ fn wire<L: Topics>(
     clicks: impl Untimed<Item = Kept<Click>>,
     to: TopicSink<L, Json>,
     late_to: TopicKept<L>,
+    dead_to: Option<DeadLetters<L>>,
 ) {
+    if let Some(dead) = dead_to {
+        flow.dead_letters("dead", dead);
+    }
     let clicks = flow.source("clicks", clicks.event_time(views::time).out_of_order(BOUND));
     let people = if flow.version() == 1 { clicks } else { clicks.filter(|click| !is_bot(click)) };
     let (views, late) = views::by_minute(people);
@@ -94,16 +85,14 @@ fn is_bot(click: &Kept<Click>) -> bool {
     click.dwell < 500
 }
 
-fn show(env: &Env, options: &Options, ended: &Ended) {
+fn show(env: &Env, options: &Options, ended: &Ended) -> Result<(), Fault> {
     let what = if ended.finished { "All clicks are counted" } else { "Stopped; open minutes wait in the checkpoint" };
     let (views, late) = (env.output(&options.output), env.output(&options.late));
-    println!("{what}. Views are in topic {views}, late clicks in {late}.");
-    match log(&env.state, options) {
-        Some(log) => {
-            println!("try next: cargo run --release --example log -- --log {} read {views} | head", log.dir().display())
-        }
-        None => println!("try next: tests/kafka/broker.sh read {views}"),
-    }
+    let read = match generated::log(&env.state, &options.kafka) {
+        Some(log) => format!("cargo run --release --example log -- --log {} read {views} | head", log.dir().display()),
+        None => format!("tests/kafka/broker.sh read {views}"),
+    };
+    print(&format!("{what}. Views are in topic {views}, late clicks in {late}.\ntry next: {read}\n"))
 }
 
 #[cfg(test)]
