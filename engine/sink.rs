@@ -80,6 +80,10 @@ pub trait System {
         let _ = (env, outlets);
         Ok(None)
     }
+    /// How long after a commit was decided [`System::peek`] may still show the one before it. Its checkpoint may be gone by then.
+    fn late(&self) -> Duration {
+        Duration::ZERO
+    }
     /// The system as tools see it: registry of versions, committed outputs. `None` for a system that keeps no registry.
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {
         None

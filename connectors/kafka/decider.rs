@@ -28,6 +28,9 @@ use super::{Kafka, ask, fault};
 /// How long a commit that is being made real may take to show.
 const DECIDED: Duration = Duration::from_secs(1);
 
+/// How long the markers of a transaction may take that has been decided, where brokers are busy.
+const LATE: Duration = Duration::from_secs(10);
+
 /// Kafka as sinks share it.
 pub(super) struct KafkaSystem {
     kafka: Kafka,
@@ -50,6 +53,10 @@ impl System for KafkaSystem {
 
     fn peek(&self, env: &Env, outlets: &[Outlet]) -> Result<Option<String>, Fault> {
         KafkaDecider::new(&self.kafka, env, outlets).look()
+    }
+
+    fn late(&self) -> Duration {
+        LATE
     }
 
     fn ledger(&self) -> Option<Arc<dyn Ledger>> {

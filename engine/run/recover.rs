@@ -1,6 +1,7 @@
 //! What a start goes on from: the checkpoint that the newest commit record names, or the beginning. Nothing is guessed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use millpond_state::Timestamp;
 use millpond_state::store::{CheckpointId, Checkpoints, Manifest, PartitionState, RunId, SourceState, Store};
@@ -17,6 +18,9 @@ use crate::protocol::{CommitRecord, RecordError};
 use crate::sink::Decider;
 use crate::source::{Env, From, Partition};
 use crate::{Exit, Fault, clock};
+
+/// How soon a commit is looked for again that is late.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What a start found.
 pub(super) enum Found {
@@ -147,11 +151,13 @@ fn found(source: &DrawnSource, env: &Env, from: &From, known: bool) -> Result<Ve
 /// The partitions must be the ones the checkpoint speaks of. Those that were added since join in, read from their oldest record, unless the
 /// job has an end: that was settled by the first start that asked for one.
 ///
-/// As long as nothing has been committed since the first start, what retention takes was never read: such a partition, and no other, is read
+/// As long as nothing has been committed since the first start, or since the start with `--new`, what retention takes was never read: such a partition, and no other, is read
 /// from its oldest record.
 pub(super) fn check_sources(run: &Run, graph: &Graph<'_>, manifest: &mut Manifest) -> Result<(), Fault> {
     let env = &run.env;
-    let unread = manifest.id.epoch == 0 && savepoint(manifest).is_none();
+    let CheckpointId { run: began, epoch } = manifest.id;
+    let first = epoch == 0 || crate::redrive::Life::of(manifest).name == format!("{epoch} {began}");
+    let unread = first && savepoint(manifest).is_none();
     let ends = |state: &SourceState| state.partitions.iter().any(|partition| partition.end.is_some());
     let ending = manifest.sources.iter().filter(|(_, state)| run.until_end && ends(state));
     let ending: Vec<String> = ending.map(|(uid, _)| uid.clone()).collect();
@@ -327,15 +333,22 @@ pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, 
             Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
         manifest.map_err(|error| store_fault("the committed checkpoint cannot be read", &error))
     };
+    let late = systems(&graph).into_values().map(|(system, _)| system.late()).max().unwrap_or_default();
     let Some(mut record) = newest()? else { return Ok(None) };
+    let mut began = clock::instant();
     loop {
-        match load(&record) {
+        let fault = match load(&record) {
             Ok(manifest) => return Ok(Some((record, manifest))),
-            // A running job may have committed and released in between: then there is a newer record.
-            Err(fault) => match newest()? {
-                Some(newer) if newer.id != record.id => record = newer,
-                _ => return Err(fault),
-            },
+            Err(fault) => fault,
+        };
+        // A job may have committed and released in between: then there is a newer record, which may take a moment to show.
+        match newest()? {
+            Some(newer) if newer.id != record.id => (record, began) = (newer, clock::instant()),
+            Some(_) if began.elapsed() < late => {
+                tracing::info!("{fault}; looking whether there is a newer commit");
+                std::thread::sleep(AGAIN);
+            }
+            _ => return Err(fault),
         }
     }
 }

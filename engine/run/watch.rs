@@ -14,6 +14,8 @@ use crate::{Exit, Fault, clock};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Returns once the run that wrote `record` is dead, or silent for long enough.
+///
+/// A commit that shows once is no sign of life: it may be the last of a run that is dead, made visible late. The next is one.
 pub(super) fn until_quiet(
     env: &Env,
     record: &CommitRecord,
@@ -24,7 +26,7 @@ pub(super) fn until_quiet(
     if same_host && super::hold::dead(&env.home(), record.id.run) {
         return Ok(());
     }
-    let patience = Duration::from_millis(record.period_ms).saturating_mul(2);
+    let patience = patience(record);
     let age = clock::wall().micros().saturating_sub(record.clock.micros());
     // A clock that is ahead of ours says nothing about age.
     if u64::try_from(age).is_ok_and(|age| Duration::from_micros(age) > patience) {
@@ -34,17 +36,100 @@ pub(super) fn until_quiet(
         instance = record.instance,
         "the job committed a moment ago; watching for {patience:?} whether it goes on"
     );
-    let began = clock::instant();
+    let Some(last) = moved(env, record, decider)? else { return Ok(()) };
+    let patience = self::patience(&last);
+    tracing::info!(
+        instance = last.instance,
+        "a commit has become visible, which may be the last of a run that is dead; watching for {patience:?} for the next"
+    );
+    match moved(env, &last, decider)? {
+        None => Ok(()),
+        Some(now) => Err(Fault::new(
+            Exit::AlreadyRunning,
+            format!("job {} runs already: {} has just committed", env.identity(), now.instance),
+        )),
+    }
+}
+
+fn patience(record: &CommitRecord) -> Duration {
+    Duration::from_millis(record.period_ms).saturating_mul(2)
+}
+
+/// The record that comes after this one, if one does in time.
+fn moved(env: &Env, from: &CommitRecord, decider: &mut dyn Decider) -> Result<Option<CommitRecord>, Fault> {
+    let (began, patience) = (clock::instant(), patience(from));
     while began.elapsed() < patience {
         std::thread::sleep(LOOK);
-        let now = super::start::parse(env, decider.look()?)?;
-        if now.as_ref().is_none_or(|now| now.id != record.id) {
-            let who = now.map_or_else(|| record.instance.clone(), |now| now.instance);
-            return Err(Fault::new(
-                Exit::AlreadyRunning,
-                format!("job {} runs already: {who} has just committed", env.identity()),
-            ));
+        match super::start::parse(env, decider.look()?)? {
+            Some(now) if now.id == from.id => {}
+            Some(now) => return Ok(Some(now)),
+            // The group was deleted meanwhile: what is to be done about that the fence says.
+            None => return Ok(None),
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use millpond_state::store::{CheckpointId, RunId};
+
+    use super::*;
+    use crate::sink::{Commit, Outgoing};
+
+    /// Shows one record after the other, and the last for ever.
+    struct Shows(Vec<String>);
+
+    impl Decider for Shows {
+        fn look(&mut self) -> Result<Option<String>, Fault> {
+            let next = if self.0.len() > 1 { self.0.remove(0) } else { self.0[0].clone() };
+            Ok(Some(next))
+        }
+        fn fence(&mut self) -> Result<Option<String>, Fault> {
+            unreachable!("it only looks")
+        }
+        fn evidence(&mut self) -> Result<Option<String>, Fault> {
+            unreachable!("it only looks")
+        }
+        fn create(&mut self, _: u32) -> Result<(), Fault> {
+            unreachable!("it only looks")
+        }
+        fn partitions(&self, _: u32) -> u32 {
+            unreachable!("it only looks")
+        }
+        fn stage(&mut self, _: &Outgoing) -> Result<(), Fault> {
+            unreachable!("it only looks")
+        }
+        fn commit(&mut self, _: &Commit<'_>) -> Result<(), Fault> {
+            unreachable!("it only looks")
+        }
+        fn publish(&mut self) -> Result<(), Fault> {
+            unreachable!("it only looks")
+        }
+    }
+
+    fn record(epoch: u64) -> CommitRecord {
+        CommitRecord {
+            job: "views".to_owned(),
+            version: 1,
+            id: CheckpointId { run: RunId::new(7), epoch },
+            parent: None,
+            checksum: 0,
+            instance: "elsewhere:1".to_owned(),
+            clock: clock::wall(),
+            period_ms: 500,
+        }
+    }
+
+    #[test]
+    fn the_last_commit_of_a_dead_run_may_show_late_and_two_in_a_row_are_signs_of_life() {
+        let env = Env { state: "nowhere".into(), job: "views".into(), version: 1, create: false };
+        let watch = |epochs: &[u64]| {
+            let mut shows = Shows(epochs.iter().map(|epoch| record(*epoch).to_string()).collect());
+            until_quiet(&env, &record(1), "here", &mut shows).map_err(|fault| fault.exit())
+        };
+        assert_eq!(watch(&[1]), Ok(()));
+        assert_eq!(watch(&[1, 1, 2]), Ok(()), "its markers were late");
+        assert_eq!(watch(&[1, 2, 2, 3]), Err(Exit::AlreadyRunning));
+    }
 }

@@ -149,6 +149,24 @@ fn retention_that_passes_the_first_offset_before_anything_is_read_does_no_harm()
 }
 
 #[test]
+fn retention_that_passes_the_first_offset_of_a_life_begun_anew_does_no_harm() {
+    let world = stopped("reborn");
+    // Begun again, and killed before it reads: its first epoch is not 0.
+    let mut job = world.page_views("run", &["--until-end", "--new"]);
+    job.env("MILLPOND_FAILPOINT", "begun:2");
+    assert!(!world.start(job).wait().success());
+    for partition in 0..2 {
+        world.cluster.forget_before(&world.input(), partition, 100);
+    }
+    let before = world.seen();
+    let again = model::page_views(&read(&world.cluster, &world.input()));
+    world.finish(&[]);
+    let mut want = [before.views, again.views].concat();
+    want.sort();
+    same("views of both lives", &world.seen().views, &want);
+}
+
+#[test]
 fn retention_that_passes_the_first_offset_of_one_partition_moves_that_one_alone() {
     for from in ["latest", "time"] {
         let world = World::new("passed", 2);
@@ -176,4 +194,20 @@ fn retention_that_passes_the_first_offset_of_one_partition_moves_that_one_alone(
         let relayed = read(&world.cluster, &world.topic("relayed"));
         same(&from, &model::lines(&relayed), &model::relay(&input));
     }
+}
+
+#[test]
+fn a_status_looks_again_for_a_commit_whose_checkpoint_it_does_not_find() {
+    let world = stopped("behind");
+    let (home, aside) = (world.state().join(format!("{}@1", world.name)), world.state().join("aside"));
+    fs::rename(&home, &aside).unwrap();
+    std::thread::scope(|scope| {
+        let status = scope.spawn(|| world.page_views("status", &["--json"]).output().unwrap());
+        // As if a commit that released this checkpoint and made another did not show yet.
+        std::thread::sleep(Duration::from_secs(2));
+        fs::remove_dir_all(&home).ok();
+        fs::rename(&aside, &home).unwrap();
+        let status = status.join().unwrap();
+        assert!(status.status.success(), "{status:?}");
+    });
 }
