@@ -44,6 +44,15 @@ pub struct Added {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+/// An output that is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// Its topic.
+    pub topic: String,
+    /// What [`Ledger::id`] said of it when that was decided. Another one of that name, made since, is let alone.
+    pub id: Option<String>,
+}
+
 /// What a record's headers are: a name and a value each, in their order.
 pub type HeadersOf<'a, 'h> = &'a mut dyn Iterator<Item = (&'h str, &'h [u8])>;
 
@@ -82,8 +91,18 @@ pub trait Ledger: Send + Sync {
     /// When that cannot be found out.
     fn kept(&self, output: &str) -> Result<Option<Vec<Range<u64>>>, Fault>;
 
-    /// For each partition of an output: the offset of the first kept record whose event time is `time` or later, the end when there is none.
-    /// Empty when there is no such output.
+    /// What tells an output from another one of the same name, made before or after it; `None` when there is no such output, and from a system
+    /// that does not know, or that knows whose each output is.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    fn id(&self, output: &str) -> Result<Option<String>, Fault> {
+        let _ = output;
+        Ok(None)
+    }
+
+    /// For each partition of an output: an offset before which no kept record has this event time or a later one; the end when none has.
+    /// Where the system knows event times it is that of the first such record. Empty when there is no such output.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -103,7 +122,7 @@ pub trait Ledger: Send + Sync {
     ///
     /// # Errors
     /// When something cannot be deleted; asked again, it goes on from there.
-    fn delete(&self, owner: &str, outputs: &[String]) -> Result<(), Fault>;
+    fn delete(&self, owner: &str, outputs: &[Doomed]) -> Result<(), Fault>;
 }
 
 /// Reads the committed records of one partition of an output.

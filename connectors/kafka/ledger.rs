@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_executor::block_on;
-use millpond_engine::ledger::{Added, Committed, Decide, Ledger, Own, REGISTRY};
+use millpond_engine::ledger::{Added, Committed, Decide, Doomed, Ledger, Own, REGISTRY};
 use millpond_engine::{Exit, Fault, Lines};
 use millpond_state::Timestamp;
 use rdkafka::admin::AdminOptions;
@@ -23,7 +23,7 @@ use super::follow::{Follow, READER};
 use super::outlets::{self, Output};
 use super::producer::REQUEST;
 use super::raw::{Produced, Producer};
-use super::{Kafka, ask, fault};
+use super::{Kafka, ask, fault, raw};
 
 /// How often a decision is made anew because somebody else came in between.
 const ATTEMPTS: u32 = 50;
@@ -219,11 +219,27 @@ impl Ledger for KafkaLedger {
         (0..count).map(range).collect::<Result<_, Fault>>().map(Some)
     }
 
+    fn id(&self, output: &str) -> Result<Option<String>, Fault> {
+        self.look(&format!("asking for the id of topic {output}"), |consumer| {
+            let found = ask::topic(consumer.client(), output)?;
+            if found.partitions.is_none() {
+                return Ok(None);
+            }
+            match raw::topic_id(consumer.client(), output, found.broker, REQUEST) {
+                Err(Code::UnsupportedFeature) => Ok(None),
+                id => id,
+            }
+        })
+    }
+
     fn find(&self, output: &str, time: Timestamp) -> Result<Vec<u64>, Fault> {
         let Some(kept) = self.kept(output)? else { return Ok(Vec::new()) };
         let now = Timestamp::from(std::time::SystemTime::now());
-        // Where the broker's own time stands in place of the event time, it says nothing of what is asked.
-        if time.millis() <= 0 || time > now {
+        // Where the broker's own time stands in place of the event time it says nothing of what is asked: of a whole topic, or of a record from
+        // so far ahead that the topic does not take its time. That one has a time of now or before.
+        let mut taken = [Output::compacted(output)];
+        self.kafka.learn(&mut taken)?;
+        if time.millis() <= 0 || time > now || taken[0].takes.appends_time {
             return Ok(kept.iter().map(|kept| kept.start).collect());
         }
         let mut asked = TopicPartitionList::new();
@@ -254,14 +270,18 @@ impl Ledger for KafkaLedger {
         std::thread::sleep(most);
     }
 
-    fn delete(&self, owner: &str, outputs: &[String]) -> Result<(), Fault> {
+    fn delete(&self, owner: &str, outputs: &[Doomed]) -> Result<(), Fault> {
         let options = AdminOptions::new().request_timeout(Some(REQUEST)).operation_timeout(Some(REQUEST));
         let admin = self.kafka.admin()?;
         let group = self.kafka.reader(owner)?;
         // Should it run somewhere after all, it commits nothing any more.
         self.fence(owner, &format!("fencing {owner}"), 1 << 20)?;
-        for topic in outputs {
+        for Doomed { topic, id } in outputs {
             let Some(kept) = self.kept(topic)? else { continue };
+            if id.is_some() && self.id(topic)? != *id {
+                tracing::warn!(topic, owner, "somebody has made the topic again meanwhile; it is let alone");
+                continue;
+            }
             let empty = kept.iter().all(|kept| kept.is_empty());
             if !empty && outlets::written_by(&self.kafka, &group, topic, owner)?.is_none() {
                 tracing::warn!(topic, owner, "the topic's last records are not its own; it is let alone");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millpond_engine::ledger::{Added, Committed, CommittedRecord, Decide, EachWhole, Ledger, Own, REGISTRY};
+use millpond_engine::ledger::{Added, Committed, CommittedRecord, Decide, Doomed, EachWhole, Ledger, Own, REGISTRY};
 use millpond_engine::{Fault, Lines};
 use millpond_state::Timestamp;
 
@@ -143,15 +143,16 @@ impl Ledger for LogLedger {
         let _ = self.log.wait(self.log.commits_here(), most);
     }
 
-    fn delete(&self, owner: &str, outputs: &[String]) -> Result<(), Fault> {
+    fn delete(&self, owner: &str, outputs: &[Doomed]) -> Result<(), Fault> {
         if self.log.writers()?.iter().any(|writer| writer == owner) {
             // Its lock is the proof that it does not run, wherever its state is.
             drop(self.log.writer(owner)?);
         }
-        for output in outputs {
-            let Some(topic) = there(self.log.topic(output))? else { continue };
+        for Doomed { topic: name, .. } in outputs {
+            let Some(topic) = there(self.log.topic(name))? else { continue };
+            // The log knows whose it is.
             if topic.writer.as_deref() == Some(owner) {
-                there(self.log.delete_topic(output))?;
+                there(self.log.delete_topic(name))?;
             }
         }
         if self.log.writers()?.iter().any(|writer| writer == owner) {
@@ -241,7 +242,8 @@ mod tests {
             writer.commit(1, b"").unwrap();
         }
         let ledger = LogLedger::new(log.clone());
-        let both = ["views".to_owned(), "views.v2".to_owned(), "never".to_owned()];
+        let doomed = |topic: &str| Doomed { topic: topic.to_owned(), id: None };
+        let both = [doomed("views"), doomed("views.v2"), doomed("never")];
         for _ in 0..2 {
             ledger.delete("views@1", &both).unwrap();
             assert_eq!(ledger.kept("views").unwrap(), None);

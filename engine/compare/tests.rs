@@ -56,7 +56,7 @@ impl Ledger for Memory {
         Ok(Box::new(Reading(self.0.lock().unwrap()[output].clone(), from as usize)))
     }
     fn wait(&self, _: Duration) {}
-    fn delete(&self, _: &str, _: &[String]) -> Result<(), Fault> {
+    fn delete(&self, _: &str, _: &[crate::ledger::Doomed]) -> Result<(), Fault> {
         Ok(())
     }
 }

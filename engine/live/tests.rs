@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::ledger::{Added, Committed, CommittedRecord, Decide, Own};
+use crate::ledger::{Added, Committed, CommittedRecord, Decide, Doomed, Own};
 use crate::registry::{self, Facts, Gates, More, Output, Standing, State, Version};
 use crate::{OutputReached, Reached};
 
@@ -88,9 +88,16 @@ impl Ledger for Memory {
         Ok(Box::new(Reader { memory, topic, partition: partition as usize, next: from }))
     }
     fn wait(&self, _: Duration) {}
-    fn delete(&self, _: &str, outputs: &[String]) -> Result<(), Fault> {
-        outputs.iter().for_each(|output| drop(self.0.lock().unwrap().topics.remove(output)));
+    fn delete(&self, _: &str, outputs: &[Doomed]) -> Result<(), Fault> {
+        outputs.iter().for_each(|output| drop(self.0.lock().unwrap().topics.remove(&output.topic)));
         Ok(())
+    }
+}
+
+impl Memory {
+    fn ends(&self, version: u32) -> Vec<u64> {
+        let kept = self.kept(&at(version)).unwrap();
+        kept.map_or(vec![0; 2], |kept| kept.iter().map(|kept| kept.end).collect())
     }
 }
 
@@ -107,11 +114,13 @@ struct Job {
     hangs: bool,
     ahead: i64,
     run: u64,
+    /// Where its output ended when somebody looked.
+    before: Vec<u64>,
 }
 
 impl Job {
     fn new(version: u32, ahead: i64) -> Job {
-        Job { version, written: 0, runs: true, hangs: false, ahead, run: 1 }
+        Job { version, written: 0, runs: true, hangs: false, ahead, run: 1, before: vec![0; 2] }
     }
 
     /// The window that it writes as its `n`th: without windows records come out of order.
@@ -192,7 +201,7 @@ fn retire(memory: &Memory, number: u32) -> bool {
     if registry::change(memory, JOB, |entry| entry.retire(number).map(Some)).is_err() {
         return false;
     }
-    memory.delete("owner", &[at(number)]).unwrap();
+    memory.delete("owner", &[Doomed { topic: at(number), id: None }]).unwrap();
     registry::change(memory, JOB, |entry| Ok(Some(entry.retired(number)))).unwrap();
     true
 }
@@ -250,6 +259,8 @@ fn switch(memory: &Memory, jobs: &[Job], to: Option<u32>, lead: Duration) {
     let mut ends =
         |output: &Output| Ok(memory.kept(&output.at)?.unwrap_or_default().iter().map(|kept| kept.end).collect());
     let mut find = |output: &Output, time| memory.find(&output.at, time);
+    // As they were at some time before that.
+    let before = jobs.iter().map(|job| ((job.version, OUT.to_owned()), job.before.clone())).collect::<BTreeMap<_, _>>();
     let gates = Gates { compared_within: None, ..Gates::default() };
     if to.is_some_and(|to| silent.contains(&to)) {
         return;
@@ -257,7 +268,8 @@ fn switch(memory: &Memory, jobs: &[Job], to: Option<u32>, lead: Duration) {
     // A refusal changes nothing.
     let _ = registry::change(memory, JOB, |entry| {
         let (now, silent) = (Timestamp::EPOCH, &silent);
-        let mut facts = Facts { now, lead, fresh: &fresh, silent, find: &mut find, ends: &mut ends };
+        let before = &before;
+        let mut facts = Facts { now, lead, fresh: &fresh, silent, before, find: &mut find, ends: &mut ends };
         let decided = match to {
             Some(to) => entry.promote(to, entry.live(), &gates, &mut facts)?,
             None => entry.rollback(entry.live().unwrap_or_default(), &mut facts)?,
@@ -283,12 +295,13 @@ fn trial(seed: u64) {
         let reader = dice.below(readers.len() as u64) as usize;
         let job = &mut jobs[one];
         let well = job.runs && !job.hangs;
-        match dice.below(19) {
+        match dice.below(20) {
             0..=5 if well => {
                 let most = 1 + dice.below(4) as i64;
                 job.epoch(&memory, most);
             }
             6..=7 if well => job.beat(&memory),
+            16 => job.before = memory.ends(job.version),
             8 => {
                 let to = job.version;
                 switch(&memory, &jobs, Some(to), lead);

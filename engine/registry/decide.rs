@@ -282,11 +282,7 @@ impl Entry {
             )));
         }
         for (leg, next) in self.line.iter().zip(self.line.iter().skip(1)).filter(|(leg, _)| leg.version == number) {
-            let waiting = next.outputs.iter().find(|(name, turn)| {
-                // What does not keep to the watermark may be held by one record from the far future.
-                let settled = self.output(leg.version, name).is_some_and(|output| output.settled);
-                settled && self.waits(leg.version, name, turn)
-            });
+            let waiting = next.outputs.iter().find(|(name, turn)| self.waits(leg.version, name, turn));
             if let Some((name, turn)) = waiting {
                 return Err(refused(format!(
                     "readers of {name} still take version {number} of job {job} up to {}, which it has not reached; wait for it, or, \
@@ -298,6 +294,15 @@ impl Entry {
         let mut entry = self.changed();
         entry.versions.entry(number).and_modify(|version| version.retiring = true);
         Ok(entry)
+    }
+
+    /// Keeps what tells the topics of a version that is retired from others of the same names.
+    #[must_use]
+    pub fn doomed(mut self, number: u32, ids: &BTreeMap<String, String>) -> Entry {
+        for output in self.versions.get_mut(&number).iter_mut().flat_map(|version| &mut version.outputs) {
+            output.id = ids.get(&output.at).cloned();
+        }
+        self
     }
 
     /// Everything a version owned is gone.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::line::Leg;
 use super::switch::HEARD_WITHIN;
+use crate::ledger::Doomed;
 use crate::{Exit, Fault, Reached};
 
 /// The format this release writes. An entry of a later one is read by nobody older: it would lose what it does not know.
@@ -291,6 +292,13 @@ impl Version {
     pub fn is_heard_of(&self, now: Timestamp) -> bool {
         let heard = Timestamp::from_micros(self.standing.at).max(self.registered);
         !matches!(self.standing.state, State::Stopped | State::Finished) && heard.saturating_add(HEARD_WITHIN) >= now
+    }
+
+    /// Its outputs, when it is to be retired.
+    #[must_use]
+    pub fn doomed(&self) -> Vec<Doomed> {
+        let outputs = self.outputs.iter();
+        outputs.map(|output| Doomed { topic: output.at.clone(), id: output.id.clone() }).collect()
     }
 
     /// How far an output has come, and its ends when that was said.

@@ -75,7 +75,8 @@ pub(super) fn facts<R>(act: impl FnOnce(&mut Facts<'_>) -> R) -> R {
 pub(super) fn with<R>(fresh: &BTreeMap<u32, Standing>, silent: &[u32], act: impl FnOnce(&mut Facts<'_>) -> R) -> R {
     let (silent, mut find) = (silent.iter().copied().collect(), |_: &Output, _| Ok(vec![0]));
     let (now, lead) = (at(1_000), Duration::from_secs(10));
-    act(&mut Facts { now, lead, fresh, silent: &silent, find: &mut find, ends: &mut |_| Ok(vec![77]) })
+    let before = &BTreeMap::new();
+    act(&mut Facts { now, lead, fresh, silent: &silent, before, find: &mut find, ends: &mut |_| Ok(vec![77]) })
 }
 
 pub(super) fn promote(entry: &Entry, number: u32, seen: u32) -> Result<Option<Entry>, crate::Fault> {

@@ -26,7 +26,9 @@ pub struct Facts<'a> {
     pub fresh: &'a BTreeMap<u32, Standing>,
     /// Versions of this host that gave no answer, or whose state cannot be read: they count as stopped where they said last that they were.
     pub silent: &'a BTreeSet<u32>,
-    /// The offsets of an output's partitions at an event time.
+    /// Where the partitions of a version's output ended before it was asked how it stands, by version and output: what lies before is in its word.
+    pub before: &'a BTreeMap<(u32, String), Vec<u64>>,
+    /// Offsets of an output's partitions before which nothing of an event time or later lies.
     pub find: &'a mut dyn FnMut(&Output, Timestamp) -> Result<Vec<u64>, Fault>,
     /// Where an output's partitions end now.
     pub ends: &'a mut dyn FnMut(&Output) -> Result<Vec<u64>, Fault>,
@@ -245,7 +247,12 @@ impl Entry {
             old.at, new.at
         ));
         let ends = if stopped { Some((facts.ends)(old)?) } else { None };
-        Ok(Turn { from, starts: (facts.find)(new, from)?, ends, more: More::new() })
+        // Output is in no order of event time, and what was written so far may all lie below the switch. Then it is read from where it ended.
+        let starts = match facts.before.get(&(to, new.name.clone())) {
+            Some(before) if facts.fresh.contains_key(&to) && of(taken, new).beyond <= from => before.clone(),
+            _ => (facts.find)(new, from)?,
+        };
+        Ok(Turn { from, starts, ends, more: More::new() })
     }
 
     /// What readers may miss of a version that does not run and was not asked: what it has written since its last word, it may have written

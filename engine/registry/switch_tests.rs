@@ -281,3 +281,35 @@ fn a_version_whose_commits_wait_is_not_promoted_but_for_a_slow_one() {
     let left = waits(1, 990).unwrap();
     assert!(left.words[0].contains("the disk is full; readers go over once it goes on"), "{:?}", left.words);
 }
+
+#[test]
+fn readers_begin_where_a_version_ended_before_it_was_asked_when_nothing_of_the_switch_was_written_by_then() {
+    let starts = |fresh: Option<Standing>, before: &BTreeMap<(u32, String), Vec<u64>>| {
+        let fresh: BTreeMap<_, _> = fresh.into_iter().map(|standing| (2, standing)).collect();
+        let decided = with(&fresh, &[], |facts| {
+            let mut facts = Facts { before, find: &mut *facts.find, ends: &mut *facts.ends, ..*facts };
+            three().promote(2, Some(1), &gates(), &mut facts)
+        });
+        decided.unwrap().entry.unwrap().line[1].outputs["out"].starts.clone()
+    };
+    let known = BTreeMap::from([((2, "out".to_owned()), vec![40])]);
+    assert_eq!(starts(Some(standing(50)), &known), [40]);
+    assert_eq!(starts(Some(standing(50)), &BTreeMap::new()), [0], "nobody has looked");
+    assert_eq!(starts(None, &known), [0], "its word may be older than that");
+    // A record from the far future has left a row beyond the switch, which lies somewhere before.
+    let mut far = standing(50);
+    let reached = OutputReached { complete: at(50), beyond: at(9_000), ..OutputReached::default() };
+    far.reached.outputs.insert("out".to_owned(), reached);
+    assert_eq!(starts(Some(far), &known), [0]);
+}
+
+#[test]
+fn a_version_that_readers_of_any_output_need_is_not_retired_before_it_has_passed_or_stopped() {
+    let entry = promote(&unsettled(), 2, 1).unwrap().unwrap();
+    let refused = entry.retire(1).unwrap_err();
+    assert_eq!(refused.exit(), Exit::Refused);
+    assert!(refused.to_string().contains("readers of out still take version 1"), "{refused}");
+    assert!(entry.beat(1, standing(70)).unwrap().retire(1).is_ok());
+    let stopped = BTreeMap::from([(1, dead(standing(55)))]);
+    assert!(decide(&entry, 2, &stopped, &[]).unwrap().entry.unwrap().retire(1).is_ok());
+}

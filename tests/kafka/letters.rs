@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
+use millpond::engine::ledger::Doomed;
 use millpond::engine::redrive::Request;
 use millpond::{Flow, Job, Json, Kafka, Lines, Timestamp, Untimed};
 use serde_json::{Value, json};
@@ -171,8 +172,9 @@ fn what_a_mended_build_can_use_comes_out_once_whoever_asks_and_whatever_is_kille
     // What `retire` does: it deletes what is the version's own, and nothing that others wrote.
     let ledger = Kafka::brokers(&world.cluster.brokers).ledger();
     let owner = format!("{}@1", world.topic("job"));
-    ledger.delete(&owner, std::slice::from_ref(&requests)).unwrap();
+    let doomed = [Doomed { topic: requests.clone(), id: None }];
+    ledger.delete(&owner, &doomed).unwrap();
     assert!(world.cluster.partitions(&requests).is_some(), "the job itself did not write it");
-    ledger.delete(&format!("{owner}.redrive"), std::slice::from_ref(&requests)).unwrap();
+    ledger.delete(&format!("{owner}.redrive"), &doomed).unwrap();
     assert!(world.cluster.partitions(&requests).is_none());
 }

@@ -13,7 +13,9 @@ use millpond::{Kafka, live};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::clicks::Clicks;
 use crate::producers::CLICKS;
+use crate::reader::read;
 use crate::world::World;
 
 const MINUTE: i64 = 60_000;
@@ -208,4 +210,82 @@ fn a_second_version_is_compared_promoted_taken_back_promoted_and_the_first_retir
         let want: BTreeMap<String, u64> = want.map(|((_, page), views)| (page.clone(), *views)).collect();
         assert_eq!(*pages, want, "the minute from {start}, of version {version}");
     }
+}
+
+/// Both versions at the end of their input, and the second one promoted.
+fn finished_and_promoted(world: &World) {
+    world.feed(3_000);
+    for version in ["1", "2"] {
+        world.finish(&["--job-version", version]);
+    }
+    well(world, "promote", &["2", "--uncompared"]);
+}
+
+#[test]
+fn a_topic_that_somebody_makes_again_while_a_retirement_is_broken_off_is_let_alone() {
+    let world = World::new("made-again", 1);
+    finished_and_promoted(&world);
+    let killed = world.page_views("retire", &["1", "--yes"]).env("MILLPOND_FAILPOINT", "retiring:1").output().unwrap();
+    assert_eq!(killed.status.code(), None, "{killed:?}");
+    let (views, late) = (world.topic("views"), world.topic("late"));
+    world.cluster.delete(&late);
+    world.cluster.create(&late, 3);
+    well(&world, "retire", &["1", "--yes"]);
+    assert_eq!((world.cluster.partitions(&views), world.cluster.partitions(&late)), (None, Some(3)));
+}
+
+/// The newest value of the job's key in the control topic, as any consumer reads it.
+fn looked_up(world: &World) -> Value {
+    let records = read(&world.cluster, "millpond-registry").into_iter().flatten();
+    let mut own = records.filter(|record| record.key.as_deref() == Some(world.name.as_bytes()));
+    serde_json::from_slice(own.next_back().unwrap().value.as_deref().unwrap()).unwrap()
+}
+
+#[test]
+fn at_live_event_time_others_find_in_the_control_topic_who_is_live_and_since_when_and_read_no_more_than_they_need() {
+    let world = World::new("looked-up", 2);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    // A click each 20 ms: two minutes up to now.
+    let clicks = Clicks { start_ms: now - 120_000, out_of_order_ms: 1_000, ..CLICKS };
+    world.writer().clicks(&clicks, 0..6_000);
+    let first = world.run(&[]);
+    caught_up(&world, "1");
+    let second = world.run(&["--job-version", "2"]);
+    caught_up(&world, "2");
+    let live = |entry: &Value| entry["line"].as_array().unwrap().last().unwrap()["version"].as_u64().unwrap();
+    assert_eq!(live(&looked_up(&world)), 1);
+    well(&world, "promote", &["2", "--uncompared"]);
+    let (entry, views) = (looked_up(&world), world.topic("views"));
+    assert_eq!((entry["format"].as_u64(), live(&entry)), (Some(1), 2));
+    let turn = &entry["line"][1]["outputs"][&views];
+    let from = turn["from"].as_i64().unwrap();
+    assert!(from > now * 1_000, "the switch lies beyond the present: {turn}");
+    let starts: Vec<u64> = turn["starts"].as_array().unwrap().iter().map(|start| start.as_u64().unwrap()).collect();
+    let outputs = entry["versions"]["2"]["outputs"].as_array().unwrap();
+    let topic = outputs.iter().find(|output| output["name"] == *views).unwrap()["at"].as_str().unwrap();
+    let written = read(&world.cluster, topic);
+    assert!(written.iter().flatten().count() > 100 && starts.iter().sum::<u64>() > 100, "{starts:?}");
+    // Two minutes more, which lie behind the switch.
+    world.writer().clicks(&clicks, 6_000..15_000);
+    caught_up(&world, "2");
+    passed(&world);
+    let complete = |registry: &Value| {
+        registry["versions"]["2"]["standing"]["reached"]["outputs"]["views"]["complete"].as_i64().unwrap_or(i64::MIN)
+    };
+    when(&world, "version 2 is past the switch", |registry| complete(registry) > from + 2 * MINUTE * 1_000);
+    let complete = complete(&registry(&world));
+    let whole = |start: i64| (start + MINUTE - 1) * 1_000 >= from && (start + MINUTE) * 1_000 <= complete;
+    // The simpler way of docs/registry-format.md: from the starts on, and nothing of before the switch.
+    let mut found = BTreeMap::new();
+    for (records, start) in read(&world.cluster, topic).into_iter().zip(&starts) {
+        let rest = records.iter().filter(|record| record.offset >= *start && record.timestamp * 1_000 >= from);
+        for Views { page, start, views } in rest.map(|record| serde_json::from_str(&record.text()).unwrap()) {
+            assert_eq!(found.insert((start, page), views), None, "each once");
+        }
+    }
+    found.retain(|(start, _), _| whole(*start));
+    let mut want = model(&world, false);
+    want.retain(|(start, _), _| whole(*start));
+    assert!(found == want && want.len() > 100, "{} of {}", found.len(), want.len());
+    drop((first, second));
 }

@@ -3,6 +3,7 @@
 //! The order can be broken off anywhere and gone on with. First the registry says that it is being retired: from then on it never starts
 //! again, and nobody promotes it. What is gone already is let alone. The entry goes last, so that asking again knows what to do.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::{Job, standing};
 use crate::cli::options::{flag, id};
 use crate::cli::{JobMain, dead, recorded, terminal};
 use crate::control::ask;
+use crate::ledger::Doomed;
 use crate::registry::{self, Entry, Version};
 use crate::run::hold::{directory, is_held};
 use crate::{Exit, Fault, clock};
@@ -70,7 +72,16 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
             format!("{who} was not retired: nobody said yes; --yes says it beforehand"),
         ));
     }
+    // Whoever makes a topic of that name while this is broken off has made another one.
+    let mut ids = BTreeMap::new();
+    for topic in &topics {
+        ids.extend(job.ledger.id(topic)?.map(|id| (topic.clone(), id)));
+    }
+    let mut doomed = Vec::new();
     registry::change(&*job.ledger, &job.env.job, |entry: &Entry| {
+        if let Some(version) = entry.versions.get(&number).filter(|version| version.retiring) {
+            doomed = version.doomed();
+        }
         if entry.versions.get(&number).is_some_and(|version| version.retiring) || entry.retired.contains(&number) {
             return Ok(None);
         }
@@ -81,7 +92,9 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
             return Err(Fault::new(Exit::Refused, text));
         }
         at_rest(now)?;
-        entry.retire(number).map(Some)
+        let next = entry.retire(number)?.doomed(number, &ids);
+        doomed = next.version(number)?.doomed();
+        Ok(Some(next))
     })?;
     crate::failpoint::hit("retiring");
     if here {
@@ -90,8 +103,8 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
     // Whoever starts it now, having looked before, finds its directory taken until all is gone.
     let _held = (here && env.home().exists()).then(|| directory(&env.home())).transpose()?;
     crate::failpoint::hit("retire stopped");
-    job.ledger.delete(&env.identity(), &topics)?;
-    job.ledger.delete(&env.redriver(), &[env.redrive()])?;
+    job.ledger.delete(&env.identity(), &doomed)?;
+    job.ledger.delete(&env.redriver(), &[Doomed { topic: env.redrive(), id: None }])?;
     crate::failpoint::hit("retire outputs");
     if here {
         match fs::remove_dir_all(env.home()) {

@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::registry::{More, Output, Standing, State, Version};
 use crate::run::hold::is_held;
 use crate::run::start::hostname;
-use crate::{Env, Exit, Fault, Status, clock};
+use crate::{Delivery, Env, Exit, Fault, Status, clock};
 
 /// Where the state of a version lies, for people and to know whether it is here.
 pub(super) fn home(env: &Env) -> String {
@@ -54,9 +54,14 @@ impl Job<'_> {
 
     /// How a version stands now.
     pub(super) fn standing(&self, number: u32, version: &Version) -> Result<Standing, Fault> {
+        self.asked(number, version).map(|(standing, _)| standing)
+    }
+
+    /// The same, and whether all that can be seen of its outputs is in that: what is delivered at least once is seen before its epoch is real.
+    pub(super) fn asked(&self, number: u32, version: &Version) -> Result<(Standing, bool), Fault> {
         let env = self.at(number);
         if !self.is_here(number, version) {
-            return Ok(version.standing.clone());
+            return Ok((version.standing.clone(), false));
         }
         let status = match ask(&env.home(), "status")? {
             Some(answer) => serde_json::from_value(answer).map_err(|error| {
@@ -68,11 +73,12 @@ impl Job<'_> {
                 // It never committed anything.
                 Err(_) if version.standing.epoch == 0 => {
                     let state = if is_held(&env.home())? { version.standing.state } else { State::Stopped };
-                    return Ok(Standing { state, ..version.standing.clone() });
+                    return Ok((Standing { state, ..version.standing.clone() }, false));
                 }
                 Err(fault) => return Err(fault),
             },
         };
-        of(&status, &*self.ledger, &version.outputs)
+        let whole = status.delivery != Delivery::AtLeastOnce.name();
+        Ok((of(&status, &*self.ledger, &version.outputs)?, whole))
     }
 }
