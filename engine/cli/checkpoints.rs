@@ -113,9 +113,31 @@ pub(super) fn verify(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault>
     }
     terminal::print(if flag(matches, id::JSON) { pretty(&values.into()) } else { pages }.as_str())?;
     if damaged.is_empty() {
-        return Ok(Exit::Finished);
+        return if matches.contains_id(id::CHECKPOINT) {
+            Ok(Exit::Finished)
+        } else {
+            has_committed(job, matches, &env)
+        };
     }
     Err(Fault::new(Exit::Restore, format!("{} cannot go on from checkpoint {}", env.identity(), damaged.join(", "))))
+}
+
+/// However sound those are that are there: the one that the job goes on from must be among them.
+fn has_committed(job: &JobMain, matches: &ArgMatches, env: &Env) -> Result<Exit, Fault> {
+    let committed = recorded::draw(job, matches, env).and_then(|draw| crate::peek(&*draw, env));
+    match committed {
+        Ok(Some(_)) => Ok(Exit::Finished),
+        Ok(None) => {
+            let fault = stopped::uncommitted(env)?;
+            if fault.exit() == Exit::Restore { Err(fault) } else { Ok(Exit::Finished) }
+        }
+        Err(fault) if fault.exit() == Exit::Restore => Err(fault),
+        // The bytes can be read where the log or the cluster cannot be reached.
+        Err(fault) => {
+            tracing::warn!(%fault, "which checkpoint is committed is not known");
+            Ok(Exit::Finished)
+        }
+    }
 }
 
 fn released(checkpoints: &Checkpoints, id: CheckpointId, env: &Env) -> Result<bool, Fault> {

@@ -61,6 +61,63 @@ impl Tolerances {
     }
 }
 
+/// Rows that are looked into for columns besides those that differ.
+const LOOKED_INTO: usize = 1_000;
+
+/// Columns that have a tolerance and have not been seen: mistyped, maybe.
+pub(super) struct Unseen {
+    columns: Vec<String>,
+    looked: usize,
+}
+
+impl Unseen {
+    pub(super) fn new(tolerances: &Tolerances) -> Self {
+        Unseen { columns: tolerances.0.keys().filter(|column| *column != "*").cloned().collect(), looked: 0 }
+    }
+
+    /// Looks into a row, while there have been few; into one that `differs` in any case.
+    pub(super) fn look(&mut self, value: Option<&[u8]>, differs: bool) {
+        if self.columns.is_empty() || (self.looked == LOOKED_INTO && !differs) {
+            return;
+        }
+        self.looked = LOOKED_INTO.min(self.looked + 1);
+        let parsed = value.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+        each(&mut String::new(), parsed.as_ref().unwrap_or(&Value::Null), &mut |column| {
+            self.columns.retain(|unseen| unseen != column);
+        });
+    }
+
+    pub(super) fn columns(self) -> Vec<String> {
+        self.columns
+    }
+}
+
+/// Every column of a value.
+fn each(path: &mut String, value: &Value, take: &mut dyn FnMut(&str)) {
+    let mut below = |path: &mut String, name: &str, value: &Value| {
+        let len = path.len();
+        step(path, name);
+        each(path, value, take);
+        path.truncate(len);
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| below(path, name, value)),
+        Value::Array(items) => (0..).zip(items).for_each(|(n, value): (usize, _)| below(path, &n.to_string(), value)),
+        _ => take(column(path)),
+    }
+}
+
+fn step(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
+}
+
+fn column(path: &str) -> &str {
+    if path.is_empty() { WHOLE } else { path }
+}
+
 /// The columns in which two values differ by more than they may; empty when they are equal enough.
 pub(super) fn differing(left: Option<&[u8]>, right: Option<&[u8]>, tolerances: &Tolerances) -> Vec<String> {
     if left == right {
@@ -86,10 +143,7 @@ fn walk(
     let below =
         |path: &mut String, name: &str, left: Option<&Value>, right: Option<&Value>, found: &mut Vec<String>| {
             let len = path.len();
-            if len > 0 {
-                path.push('.');
-            }
-            path.push_str(name);
+            step(path, name);
             walk(path, left, right, tolerances, found);
             path.truncate(len);
         };
@@ -106,7 +160,7 @@ fn walk(
             }
         }
         _ => {
-            let column = if path.is_empty() { WHOLE } else { path };
+            let column = column(path);
             if !tolerances.holds(column, left, right) {
                 found.push(column.to_owned());
             }
@@ -131,6 +185,31 @@ mod tests {
         assert_eq!(columns(r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#, &[]), Vec::<String>::new(), "order is nothing");
         assert_eq!(columns("7", "8", &[]), ["value"]);
         assert_eq!(columns("not json", "8", &[]), ["value"]);
+    }
+
+    #[test]
+    fn a_column_that_no_row_has_is_told() {
+        let unseen = |tolerances: &[&str], rows: &[&str]| {
+            let mut known = Tolerances::default();
+            tolerances.iter().for_each(|text| known.add(text).unwrap());
+            let mut unseen = Unseen::new(&known);
+            rows.iter().for_each(|row| unseen.look(Some(row.as_bytes()), false));
+            unseen.columns()
+        };
+        let tolerances = ["a=1", "b.0=1", "b=1", "value=1", "*=1"];
+        assert_eq!(unseen(&tolerances, &[r#"{"a":1}"#, r#"{"b":[2]}"#]), ["b", "value"]);
+        assert_eq!(unseen(&["value=1"], &["7"]), [""; 0]);
+        let many = vec![r#"{"a":1}"#; LOOKED_INTO];
+        let mut last = Unseen::new(&{
+            let mut known = Tolerances::default();
+            known.add("c=1").unwrap();
+            known
+        });
+        many.iter().for_each(|row| last.look(Some(row.as_bytes()), false));
+        last.look(Some(br#"{"c":1}"#), false);
+        assert_eq!(last.columns, ["c"], "not every row is looked into");
+        last.look(Some(br#"{"c":1}"#), true);
+        assert_eq!(last.columns, [""; 0], "and every one that differs is");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub use expect::Expected;
 
 use crate::Fault;
 use crate::ledger::{CommittedRecord, Ledger};
+use columns::Unseen;
 use rows::Row;
 use sorted::{Sorted, Sorter};
 use table::{Changes, Table};
@@ -78,6 +79,8 @@ pub struct OutputReport {
     pub differing: u64,
     /// In how many rows each column differs.
     pub columns: BTreeMap<String, u64>,
+    /// Columns that have a tolerance, and that no row has which was looked into: the first ones, and all that differ.
+    pub unseen: Vec<String>,
     /// What was not as expected.
     pub unexpected: Vec<String>,
     /// Some of the differences, in order.
@@ -114,6 +117,7 @@ impl OutputReport {
             only_in_second: 0,
             differing: 0,
             columns: BTreeMap::new(),
+            unseen: Vec::new(),
             unexpected: Vec::new(),
             samples: Vec::new(),
         }
@@ -144,7 +148,8 @@ pub fn compare(
     let Range { start: since, end: until } = settings.times;
     let report = OutputReport { table: settings.table, since, until, ..OutputReport::new(output) };
     let [left, right] = [side(ledger, first, settings)?, side(ledger, second, settings)?];
-    Pairing { left, right, settings, report }.run()
+    let unseen = Unseen::new(&settings.tolerances);
+    Pairing { left, right, settings, report, unseen }.run()
 }
 
 /// The rows of one version, in order.
@@ -214,6 +219,7 @@ struct Pairing<'a> {
     right: Side,
     settings: &'a Settings,
     report: OutputReport,
+    unseen: Unseen,
 }
 
 /// A row without its time.
@@ -231,6 +237,9 @@ impl Pairing<'_> {
                 (None, Some(_)) => Ordering::Greater,
                 (Some(left), Some(right)) => left.order(&right),
             };
+            for row in [self.left.current(), self.right.current()].into_iter().flatten() {
+                self.unseen.look(row.value, false);
+            }
             if order == Ordering::Equal {
                 self.report.equal += 1;
                 self.report.first += 1;
@@ -270,6 +279,7 @@ impl Pairing<'_> {
         if let Some((at, _)) = place {
             self.pair(at, &mut lefts, &mut rights);
         }
+        self.report.unseen = self.unseen.columns();
         Ok(self.report)
     }
 
@@ -281,6 +291,8 @@ impl Pairing<'_> {
             let (left, right) = (left.next(), right.next());
             let columns = match (&left, &right) {
                 (Some((_, left)), Some((_, right))) => {
+                    self.unseen.look(left.as_deref(), true);
+                    self.unseen.look(right.as_deref(), true);
                     let columns = columns::differing(left.as_deref(), right.as_deref(), &self.settings.tolerances);
                     if columns.is_empty() {
                         self.report.tolerated += 1;

@@ -228,6 +228,17 @@ fn without_arguments_it_runs_to_the_end_once() {
     let (_, list, _) = call(state.path(), "checkpoints list");
     assert!(list.contains("  committed, finished"), "{list}");
     assert_eq!(call(state.path(), "checkpoints verify").0, 0);
+    // Sound is what lies there; the one that counts must be among it.
+    let checkpoints = std::fs::read_dir(state.path().join("numbers@1/checkpoints")).unwrap();
+    for file in checkpoints
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|ending| ending == "manifest"))
+    {
+        std::fs::remove_file(file).unwrap();
+    }
+    let (code, _, stderr) = call(state.path(), "checkpoints verify");
+    assert_eq!(code, i32::from(Exit::Restore.code()), "{stderr}");
+    assert!(stderr.contains("error: the committed checkpoint cannot be read"), "{stderr}");
 }
 
 #[test]

@@ -95,11 +95,18 @@ fn two_people_who_promote_at_once_do_not_both_win() {
     }
     world.well("compare 2 3");
     // A piece of what both have opens no gate, however equal it is.
-    let told = world.call("compare 2 3 --since 1970-01-01T00:01:30Z --until 1970-01-01T00:01:31Z");
+    let told = world.call("compare 2 3 --since 1970-01-01T00:01:30Z --until 1970-01-01T00:02:30Z");
     assert!(told.code == Some(0) && told.out.contains("does not count for `promote`"), "{told:?}");
     let partial = world.json("versions")["versions"]["3"]["compared"]["partial"].clone();
     assert!(partial.is_string(), "{partial}");
     let expect = world.dir.path().join("expect.json");
+    // And where there is no row at all nothing was compared.
+    let words = "compare 2 3 --since 1970-01-01T00:01:30Z --until 1970-01-01T00:01:31Z";
+    self::told(&world, words, Exit::Refused, "neither version 2 nor version 3 has a row there");
+    let words = "compare 2 3 --since 1970-01-01T00:01:31Z --until 1970-01-01T00:01:30Z";
+    self::told(&world, words, Exit::Usage, "is not before --until");
+    let told = world.well("compare 2 3 --tolerance max_dwell=1 --tolerance nonsense=1");
+    assert!(told.contains("note: --tolerance nonsense: no row that was looked into"), "{told}");
     fs::write(&expect, r#"{"page-views":{"only_in_first":{},"differing":{"least":1}}}"#).unwrap();
     for version in [2, 3] {
         world.well(&format!("compare 1 {version} --expect {}", expect.display()));
@@ -109,6 +116,20 @@ fn two_people_who_promote_at_once_do_not_both_win() {
     let live = world.json("versions")["live"].as_u64().unwrap();
     let want = if live == 2 { [Some(0), Some(4)] } else { [Some(4), Some(0)] };
     assert_eq!(codes, want, "version {live} is live");
+}
+
+#[test]
+fn outputs_without_rows_are_equal_and_open_no_gate() {
+    let world = World::new(0);
+    for version in 1..=2 {
+        world.well(&format!("run --until-end --job-version {version}"));
+    }
+    let told = world.well("compare 1 2");
+    assert!(
+        told.contains("neither version has a row: equal") && told.contains("does not count for `promote`"),
+        "{told}"
+    );
+    self::told(&world, "promote 2", Exit::Refused, "neither version has a row there");
 }
 
 #[test]

@@ -22,6 +22,11 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
     if numbers[0] == numbers[1] {
         return Err(Fault::new(Exit::Usage, format!("version {0} cannot be compared with itself", numbers[0])));
     }
+    if let (Some(since), Some(until)) = (time(matches, id::SINCE), time(matches, id::UNTIL))
+        && since >= until
+    {
+        return Err(Fault::new(Exit::Usage, format!("--since {since} is not before --until {until}")));
+    }
     let entry = job.entry()?;
     let sides = [side(&job, &entry, numbers[0])?, side(&job, &entry, numbers[1])?];
     let expected = expected(matches)?;
@@ -33,6 +38,11 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
         report.judge(&expected);
         reports.push(report);
     }
+    let empty = reports.iter().all(|report| report.first + report.second == 0);
+    if empty && stretches.iter().any(|stretch| stretch.narrowed) {
+        return Err(nothing_there(numbers, &stretches));
+    }
+    notes.extend(unseen(&reports));
     let passed = reports.iter().all(|report| report.unexpected.is_empty());
     // What opens the gate of a promotion must have looked at something, of all that can be compared.
     let partial = partial(&sides, &stretches, &reports);
@@ -59,10 +69,50 @@ pub(in crate::cli) fn compare(main: &JobMain, matches: &ArgMatches) -> Result<Ex
         let value = json!({ "job": entry.job, "first": numbers[0], "second": numbers[1], "passed": passed, "outputs": reports, "notes": notes });
         format!("{value:#}\n")
     } else {
-        page(&entry.job, numbers, &reports, &notes, passed)
+        let outcome = match (passed, empty) {
+            (true, true) => "neither version has a row: equal, as far as that goes",
+            (true, false) => "equal, or as expected",
+            (false, _) => "the outputs differ",
+        };
+        page(&entry.job, numbers, &reports, &notes, outcome)
     };
     terminal::print(&text)?;
     Ok(if passed { Exit::Finished } else { Exit::Differs })
+}
+
+fn time(matches: &ArgMatches, id: &str) -> Option<Timestamp> {
+    matches.get_one(id).copied()
+}
+
+/// What was asked for holds nothing: that is no sign of equal outputs.
+fn nothing_there([first, second]: [u32; 2], stretches: &[Stretch]) -> Fault {
+    let of = |Stretch { output, times, .. }: &Stretch| {
+        format!("{output}, event times {}", figures::stretch(times.start, times.end))
+    };
+    let there: Vec<_> = stretches.iter().map(of).collect();
+    let text = format!(
+        "neither version {first} nor version {second} has a row there, so that nothing was compared: {}; ask with other --since and --until, or \
+         without",
+        there.join("; ")
+    );
+    Fault::new(Exit::Refused, text)
+}
+
+/// Tolerances of columns that nothing has.
+fn unseen(reports: &[OutputReport]) -> Option<String> {
+    let mut reports = reports.iter().filter(|report| report.first + report.second > 0);
+    let first = reports.next()?;
+    let everywhere: Vec<_> = reports.fold(first.unseen.iter().collect(), |mut unseen: Vec<_>, report| {
+        unseen.retain(|column| report.unseen.contains(column));
+        unseen
+    });
+    let columns: Vec<_> = everywhere.into_iter().map(String::as_str).collect();
+    (!columns.is_empty()).then(|| {
+        format!(
+            "--tolerance {}: no row that was looked into (the first ones, and all that differ) has such a column",
+            columns.join(", ")
+        )
+    })
 }
 
 /// Why a promotion cannot rest on a comparison: it must be of rows, of every output that keeps to the watermark, over all that both have.
@@ -141,7 +191,6 @@ fn stretches(
     expected: &Expected,
 ) -> Result<(Vec<Stretch>, Vec<String>), Fault> {
     let asked: Vec<&String> = matches.get_many(id::ONLY).into_iter().flatten().collect();
-    let time = |id: &str| matches.get_one::<Timestamp>(id).copied();
     let (mut found, mut notes) = (Vec::new(), Vec::new());
     let [first, second] = sides;
     for output in &first.version.outputs {
@@ -190,9 +239,9 @@ fn stretches(
             continue;
         }
         let begun = begun(job, sides, [output, other])?;
-        let since = time(id::SINCE).unwrap_or(begun);
-        let narrowed = since > begun || time(id::UNTIL).is_some_and(|asked| asked < until);
-        let until = time(id::UNTIL).map_or(until, |asked| asked.min(until));
+        let since = time(matches, id::SINCE).unwrap_or(begun);
+        let narrowed = since > begun || time(matches, id::UNTIL).is_some_and(|asked| asked < until);
+        let until = time(matches, id::UNTIL).map_or(until, |asked| asked.min(until));
         // In whole milliseconds: Kafka keeps event times no finer, so that a row is on the same side of the end in both.
         let until =
             if until == Timestamp::MAX { until } else { Timestamp::from_millis(until.micros().div_euclid(1_000)) };
@@ -271,7 +320,7 @@ fn begun(job: &Job<'_>, sides: &[Side; 2], outputs: [&Output; 2]) -> Result<Time
     Ok(since)
 }
 
-fn page(job: &str, numbers: [u32; 2], reports: &[OutputReport], notes: &[String], passed: bool) -> String {
+fn page(job: &str, numbers: [u32; 2], reports: &[OutputReport], notes: &[String], outcome: &str) -> String {
     let [first, second] = numbers;
     let mut text = format!("{job}: version {first} and version {second}\n");
     let n = figures::count;
@@ -305,6 +354,6 @@ fn page(job: &str, numbers: [u32; 2], reports: &[OutputReport], notes: &[String]
     for note in notes {
         let _ = writeln!(text, "\nnote: {note}");
     }
-    let _ = writeln!(text, "\n{}", if passed { "equal, or as expected" } else { "the outputs differ" });
+    let _ = writeln!(text, "\n{outcome}");
     text
 }
