@@ -24,6 +24,9 @@
 #                             "pond"); the certificate to trust is written to BROKER_HOME/PORT/ca.pem. Decided at the first start.
 #   BROKER_ADVERTISE=PORT     one more listener on port + 4, which says of itself that it is on this port of this machine: for a proxy that
 #                             stands before it. Decided at the first start.
+#   BROKER_JOINS=PORT         another broker of the cluster of the one on this port, which was started in the same BROKER_HOME
+#   BROKER_COPIES=1           how many brokers keep each topic, where it is made without saying so; with 3, two have to have a record. For the
+#                             first broker of a cluster. Both are decided at the first start.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -104,11 +107,26 @@ configure() { # once; a broker keeps the settings it was first started with
     listeners="$listeners,BEHIND://127.0.0.1:$((port + 4))"
     advertised="$advertised,BEHIND://127.0.0.1:$BROKER_ADVERTISE"
   fi
+  local joins=${BROKER_JOINS:-} copies=${BROKER_COPIES:-1} cluster=
+  if [ -n "$joins" ]; then
+    cluster=$(sed -n 's/^cluster.id=//p' "$home/$joins/data/meta.properties")
+  else
+    cluster=$(kafka kafka.tools.StorageTool random-uuid)
+    listeners="$listeners,CONTROLLER://127.0.0.1:$((port + 1))"
+    format+=(--standalone)
+  fi
   {
     cat "$here/server.properties"
-    printf '\nlog.dirs=%s\nlisteners=%s,CONTROLLER://127.0.0.1:%d\nadvertised.listeners=%s\n' \
-      "$mine/data" "$listeners" $((port + 1)) "$advertised"
-    printf 'controller.quorum.bootstrap.servers=127.0.0.1:%d\n' $((port + 1))
+    printf '\nlog.dirs=%s\nlisteners=%s\nadvertised.listeners=%s\n' "$mine/data" "$listeners" "$advertised"
+    printf 'controller.quorum.bootstrap.servers=127.0.0.1:%d\n' $((${joins:-$port} + 1))
+    # The last line of a name counts.
+    [ -z "$joins" ] || printf 'node.id=%d\nprocess.roles=broker\n' "$port"
+    if [ "$copies" -gt 1 ]; then
+      # A broker that is killed is missed soon.
+      printf 'broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500\n'
+      printf '%s.replication.factor=%d\n' default "$copies" offsets.topic "$copies" transaction.state.log "$copies"
+      printf '%s=%d\n' min.insync.replicas $((copies - 1)) transaction.state.log.min.isr $((copies - 1))
+    fi
     if [ "${BROKER_SECURE:-0}" = 1 ]; then
       printf 'ssl.keystore.type=PKCS12\nssl.keystore.location=%s\nssl.keystore.password=pond-pond\nssl.key.password=pond-pond\n' "$mine/keys.p12"
       printf 'sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512\n'
@@ -117,7 +135,7 @@ configure() { # once; a broker keeps the settings it was first started with
       done
     fi
   } >"$settings"
-  kafka kafka.tools.StorageTool format --standalone -t "$(kafka kafka.tools.StorageTool random-uuid)" -c "$settings" "${format[@]}" \
+  kafka kafka.tools.StorageTool format -t "$cluster" -c "$settings" "${format[@]}" \
     >"$mine/format.log" 2>&1 || { cat "$mine/format.log" >&2; fail "cannot format $mine/data"; }
 }
 

@@ -33,6 +33,7 @@ mod late;
 mod letters;
 mod modes;
 mod outages;
+mod pauses;
 mod refusals;
 mod savepoints;
 #[cfg(feature = "tls")]
