@@ -23,7 +23,7 @@ use super::mirror::Mirror;
 use super::outlets::{self, Output};
 use super::producer::{self, Purpose};
 use super::raw::{self, Producer};
-use super::{Kafka, ask, fault};
+use super::{Kafka, ask, fault, settings};
 
 /// How long a commit that is being made real may take to show.
 const DECIDED: Duration = Duration::from_secs(1);
@@ -48,6 +48,7 @@ impl System for KafkaSystem {
     }
 
     fn open(&self, env: &Env, outlets: &[Outlet]) -> Result<Opened, Fault> {
+        outlets.iter().try_for_each(|outlet| settings::check_topic(&env.output(&outlet.to)))?;
         Ok(Opened::Decider(Box::new(KafkaDecider::new(&self.kafka, env, outlets))))
     }
 

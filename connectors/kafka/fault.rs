@@ -64,7 +64,8 @@ pub(super) fn class(code: Code) -> Class {
         | Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::ClusterAuthorizationFailed
-        | Code::TransactionalIdAuthorizationFailed => Class::Denied,
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::InvalidTransactionTimeout => Class::Denied,
         _ => Class::Other,
     }
 }

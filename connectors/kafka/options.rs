@@ -81,7 +81,8 @@ impl KafkaOptions {
         options.into_iter().try_for_each(|part| put(&mut settings, part, || "an option --kafka".to_owned()))?;
         // A file for other clients names them too.
         let named = settings.remove("bootstrap.servers");
-        let brokers = self.brokers.clone().or(named).ok_or_else(|| {
+        let given = self.brokers.clone().or(named).filter(|brokers| !brokers.trim().is_empty());
+        let brokers = given.ok_or_else(|| {
             Fault::new(Exit::Usage, "no Kafka brokers are named: give --brokers host:port, or MILLPOND_BROKERS")
         })?;
         let mut kafka = Kafka::brokers(brokers);
@@ -171,8 +172,10 @@ mod tests {
         assert_eq!(named.merged("bootstrap.servers=f:1", "").unwrap(), Kafka::brokers("o:1").set("client.id", "x"));
         assert_eq!(none.merged("bootstrap.servers=f:1", "").unwrap(), Kafka::brokers("f:1"));
         assert_eq!(options(&[]).merged("bootstrap.servers=f:1", "").unwrap(), Kafka::brokers("b:9092"));
-        let fault = none.merged("", "").unwrap_err();
-        assert!(fault.exit() == Exit::Usage && fault.to_string().contains("--brokers"), "{fault}");
+        for none in [none, KafkaOptions { brokers: Some(" ".to_owned()), ..KafkaOptions::default() }] {
+            let fault = none.merged("", "").unwrap_err();
+            assert!(fault.exit() == Exit::Usage && fault.to_string().contains("--brokers"), "{fault}");
+        }
     }
 
     #[test]

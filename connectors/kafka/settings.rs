@@ -26,6 +26,16 @@ const OWNED: [(&str, &str); 20] = [
     ("plugin.library.paths", "what a plugin does to records cannot be checked"),
 ];
 
+/// Refuses what no topic can be called (Kafka's `Topic.validate`).
+pub(super) fn check_topic(name: &str) -> Result<(), Fault> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > 249 || [".", ".."].contains(&name) || !name.chars().all(fits) {
+        let text = format!("{name:?} cannot name a topic: use up to 249 letters, digits, ., _ and -");
+        return Err(Fault::new(Exit::Usage, text));
+    }
+    Ok(())
+}
+
 /// Refuses settings that the connector owns.
 pub(super) fn check<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
     for name in names {

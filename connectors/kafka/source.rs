@@ -18,6 +18,7 @@ use super::connect::Asking;
 use super::hand::{hand_again, hand_over};
 use super::place::Place;
 use super::raw::{Keep, PartitionQueue, Topic};
+use super::settings;
 use crate::format::{AnyFormat, Keeping, Kept, Message as Whole, Messages, Unpack, Values};
 
 /// How often it is looked how far the log goes beyond what can be read.
@@ -104,6 +105,7 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
     }
 
     fn connect(&self, _: &Env, from: &From) -> Result<Vec<Partition>, Fault> {
+        settings::check_topic(&self.topic)?;
         if self.asking.get().is_none() {
             // Only this thread has this source.
             let _ = self.asking.set(Rc::new(self.kafka.consumer(1, self.committed_only)?));

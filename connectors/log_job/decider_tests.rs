@@ -120,7 +120,7 @@ fn topics_of_others_are_not_written() {
     let mut decider = decider(&log, &env(&dir, 1));
     decider.fence().unwrap();
     let fault = decider.create(1).unwrap_err();
-    assert_eq!(fault.exit(), Exit::FixJob);
+    assert_eq!(fault.exit(), Exit::Usage);
     assert!(fault.to_string().contains("topic b belongs to writer feeder"), "{fault}");
 }
 

@@ -8,8 +8,7 @@ impl From<LogError> for Fault {
     fn from(error: LogError) -> Self {
         let exit = match &error {
             LogError::Locked { .. } => Exit::AlreadyRunning,
-            LogError::OwnedByOther { .. } | LogError::Invalid(_) => Exit::FixJob,
-            LogError::NoSuchTopic { .. } => Exit::Usage,
+            LogError::OwnedByOther { .. } | LogError::Invalid(_) | LogError::NoSuchTopic { .. } => Exit::Usage,
             LogError::Expired { .. } | LogError::BeyondEnd { .. } | LogError::Corrupt { .. } => Exit::Restore,
             LogError::Newer { .. } => Exit::NewVersion,
             LogError::TopicExists { .. } | LogError::Poisoned { .. } | LogError::Io { .. } => Exit::Retry,
@@ -34,6 +33,6 @@ mod tests {
         let io = LogError::Io { doing: "write", file: file(), source: std::io::ErrorKind::StorageFull.into() };
         assert!(Fault::from(io).to_string().starts_with("cannot write log/lock: "));
         let owned = LogError::OwnedByOther { topic: "t".into(), owner: "a".into(), writer: "b".into() };
-        assert_eq!(of(owned), Exit::FixJob);
+        assert_eq!(of(owned), Exit::Usage);
     }
 }

@@ -5,7 +5,7 @@
 //! when the run ends: a file that is there and free proves the run dead, so that its successor need not wait.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use millpond_state::store::RunId;
@@ -19,7 +19,17 @@ pub(crate) struct Hold {
 }
 
 fn cannot(path: &Path) -> impl Fn(io::Error) -> Fault + '_ {
-    move |error| Fault::new(Exit::Retry, format!("cannot lock {}", path.display())).because(error)
+    move |error| {
+        let kind = error.kind();
+        // No restart makes another directory of it.
+        let lasting = [ErrorKind::PermissionDenied, ErrorKind::NotADirectory, ErrorKind::ReadOnlyFilesystem];
+        let exit = if lasting.contains(&kind) { Exit::Usage } else { Exit::Retry };
+        Fault::new(
+            exit,
+            format!("cannot lock {}; the state directory must be one that this job may write", path.display()),
+        )
+        .because(error)
+    }
 }
 
 /// The directory's one lock, or a fault that says who has it.

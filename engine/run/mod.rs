@@ -1,6 +1,7 @@
 //! A run of a job: start, workers, coordinator, end.
 //!
-//! `start` locks (`hold`), looks whether another instance lives (`watch`), fences and builds, with `recover` deciding what to go on from; `running` is what the caller holds; `coordinator` drives
+//! `start` locks (`hold`), looks whether another instance lives (`watch`), fences and builds, with `recover` deciding what to go on from; `peek` looks from outside;
+//! `running` is what the caller holds; `coordinator` drives
 //! the protocol; `writer` makes parts durable; `keep` merges and deletes in the background; `worker` runs the dataflow; `local` is
 //! shared by the operators of a worker, `shared` and `lanes` by all threads; `pointer` decides for jobs whose outputs only follow;
 //! `throttle` bounds how fast it reads; `reached` is what checkpoints know of each output's event time; `savepoint` takes savepoints and
@@ -12,6 +13,7 @@ pub(crate) mod hold;
 mod keep;
 pub(crate) mod lanes;
 pub(crate) mod local;
+mod peek;
 mod pointer;
 pub(crate) mod reached;
 mod recover;
@@ -31,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::{Env, From};
 
-pub use recover::peek;
+pub use peek::peek;
 pub use running::Running;
 pub use shared::Tuning;
 pub use start::{Draw, draw, start};

@@ -1,26 +1,20 @@
 //! What a start goes on from: the checkpoint that the newest commit record names, or the beginning. Nothing is guessed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use millpond_state::Timestamp;
-use millpond_state::store::{CheckpointId, Checkpoints, Manifest, PartitionState, RunId, SourceState, Store};
+use millpond_state::store::{CheckpointId, Manifest, PartitionState, RunId, SourceState, Store};
 
 use super::Run;
 use super::growth::requested;
-use super::pointer::Pointer;
 use super::reached::savepoint;
-use super::start::{Draw, drawn, systems};
 use super::writer::store_fault;
 use crate::host::graph::{DrawnSource, Graph};
 use crate::plan::{Node, Plan};
-use crate::protocol::{CommitRecord, RecordError};
+use crate::protocol::CommitRecord;
 use crate::sink::Decider;
 use crate::source::{Env, From, Partition};
 use crate::{Exit, Fault, clock};
-
-/// How soon a commit is looked for again that is late.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// What a start found.
 pub(super) enum Found {
@@ -125,6 +119,19 @@ pub(super) fn genesis(run: &Run, graph: &Graph<'_>, plan: &Plan, id: RunId, epoc
         });
         let policy = run.from.to_string();
         manifest.sources.insert(source.uid.clone(), SourceState { partitions: partitions.collect(), policy });
+    }
+    if let From::Offsets(named) = &run.from {
+        let there = |partition: u32| {
+            let mut sources = manifest.sources.values();
+            sources.any(|source| source.partitions.iter().any(|found| found.partition == partition))
+        };
+        if let Some((partition, offset)) = named.iter().find(|(partition, _)| !there(*partition)) {
+            let text = format!(
+                "job {}: --from names offset {offset} of partition {partition}, and no input has such a partition",
+                run.env.identity()
+            );
+            return Err(Fault::new(Exit::Usage, text));
+        }
     }
     crate::redrive::begin(&mut manifest);
     Ok(manifest)
@@ -306,51 +313,6 @@ fn join(saved: &mut SourceState, found: &[Partition]) {
         }
     }
     saved.partitions.sort_by_key(|partition| partition.partition);
-}
-
-/// The newest commit of a job that may be running or not, and its checkpoint; `None` before the first. Takes no lock, changes nothing.
-///
-/// # Errors
-/// When the record or the checkpoint it names cannot be read.
-pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, Fault> {
-    let graph = drawn(draw, env)?;
-    let newest = || -> Result<Option<CommitRecord>, Fault> {
-        let mut record = None;
-        for (system, outlets) in systems(&graph).into_values() {
-            record = record.or(system.peek(env, &outlets)?);
-        }
-        let record = match record {
-            Some(record) => Some(record),
-            None => Pointer::new(env.home()).fence()?,
-        };
-        record.map(|text| text.parse()).transpose().map_err(|error: RecordError| {
-            let what = format!("job {}: the newest commit record cannot be read", env.identity());
-            Fault::new(Exit::Restore, what).because(error)
-        })
-    };
-    let load = |record: &CommitRecord| {
-        let manifest =
-            Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
-        manifest.map_err(|error| store_fault("the committed checkpoint cannot be read", &error))
-    };
-    let late = systems(&graph).into_values().map(|(system, _)| system.late()).max().unwrap_or_default();
-    let Some(mut record) = newest()? else { return Ok(None) };
-    let mut began = clock::instant();
-    loop {
-        let fault = match load(&record) {
-            Ok(manifest) => return Ok(Some((record, manifest))),
-            Err(fault) => fault,
-        };
-        // A job may have committed and released in between: then there is a newer record, which may take a moment to show.
-        match newest()? {
-            Some(newer) if newer.id != record.id => (record, began) = (newer, clock::instant()),
-            Some(_) if began.elapsed() < late => {
-                tracing::info!("{fault}; looking whether there is a newer commit");
-                std::thread::sleep(AGAIN);
-            }
-            _ => return Err(fault),
-        }
-    }
 }
 
 #[cfg(test)]

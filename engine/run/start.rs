@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use millpond_state::store::{CheckpointId, Manifest, Newer, RunId, Store};
+use millpond_state::store::{Manifest, Newer, RunId, Store};
 
 use super::coordinator::{Committed, Coordinator, HEARTBEAT, Routes};
 use super::lanes::{Lane, Lanes, Standing};
@@ -20,7 +19,7 @@ use super::savepoint::begin::{Begins, may_go_on};
 use super::shared::{Event, Shared};
 use super::writer::store_fault;
 use super::{Ended, Run, growth, hold, keep, throttle, watch, worker, writer};
-use crate::host::graph::{Graph, Resume};
+use crate::host::graph::{DrawnSource, Graph, Resume};
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 use crate::protocol::CommitRecord;
@@ -48,10 +47,36 @@ pub(crate) fn drawn<'s>(draw: &Draw, env: &Env) -> Result<Rc<Graph<'s>>, Fault> 
 }
 
 fn plan_of(graph: &Graph<'_>, env: &Env) -> Result<Plan, Fault> {
-    graph.plan().map_err(|reasons| {
+    let plan = match (graph.plan(), entangled(graph, env)) {
+        (Ok(plan), entangled) if entangled.is_empty() => Ok(plan),
+        (drawn, entangled) => Err(drawn.err().unwrap_or_default().into_iter().chain(entangled).collect::<Vec<_>>()),
+    };
+    plan.map_err(|reasons| {
         let list = reasons.join("\n  ");
         Fault::new(Exit::FixJob, format!("job {} cannot run as it is drawn:\n  {list}", env.identity()))
     })
+}
+
+/// Outputs that would be read again as input, for ever, or that two sinks share: nobody could tell which rows are whose.
+fn entangled(graph: &Graph<'_>, env: &Env) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let sinks = graph.sinks.borrow();
+    let topics = sinks.iter().filter(|sink| sink.system.ledger().is_some());
+    let places: Vec<_> = topics.map(|sink| (&sink.uid, sink.system.identity(), env.output(&sink.outlet.to))).collect();
+    for (at, (uid, system, topic)) in places.iter().enumerate() {
+        let same = |(_, of, to): &&(&String, String, String)| of == system && to == topic;
+        if let Some((other, ..)) = places[..at].iter().find(same) {
+            reasons.push(format!(
+                "sinks {other:?} and {uid:?} both write {topic}: unite their streams, or name another output"
+            ));
+        }
+        let reads = |source: &&Rc<DrawnSource>| source.system.as_ref() == Some(system) && source.from == *topic;
+        if let Some(source) = graph.sources.borrow().iter().find(reads) {
+            let source = &source.uid;
+            reasons.push(format!("sink {uid:?} writes {topic}, which source {source:?} reads: name another output"));
+        }
+    }
+    reasons
 }
 
 /// Starts a job. Returns once its dataflow may be built; everything that can be refused has been by then.
@@ -82,7 +107,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let known = record.as_ref().map(|record| record.id);
     let here = (home.as_path(), run_id);
     let found = recover(&run, &plan, &store, record.as_ref(), routes.decider.as_mut());
-    let found = found.map_err(|fault| or_taken_over(fault, here, routes.decider.as_mut(), known))?;
+    let found = found.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), known))?;
     let committed = Arc::new(Mutex::new(Committed {
         epoch: 0,
         clock: None,
@@ -153,7 +178,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         crate::failpoint::hit("genesis");
         let written = store.write_manifest(&manifest);
         let written = written.map_err(|error| store_fault("the first manifest cannot be written", &error));
-        let checksum = written.map_err(|fault| or_taken_over(fault, here, routes.decider.as_mut(), known))?;
+        let checksum = written.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), known))?;
         let (job, version) = (env.job.clone(), env.version);
         let parent = known;
         let id = manifest.id;
@@ -177,7 +202,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let newer = if takes_over { Newer::Keep } else { Newer::Discard };
     let discarded = store.discard_unfinished(Some(&manifest), &[], newer);
     let discarded = discarded.map_err(|error| store_fault("leftovers of an earlier run cannot be removed", &error));
-    discarded.map_err(|fault| or_taken_over(fault, here, routes.decider.as_mut(), Some(manifest.id)))?;
+    discarded.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), Some(manifest.id)))?;
     let partitions = sink_partitions(&graph, &routes);
     let (events, event_queue) = crossbeam::channel::unbounded();
     let (closed, closed_queue) = crossbeam::channel::unbounded();
@@ -254,7 +279,7 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         }
         let ended = coordinator.run(&event_queue).map_err(|fault| {
             let known = Some(coordinator.parent);
-            or_taken_over(fault, (&home, run_id), coordinator.routes.decider.as_mut(), known)
+            watch::or_taken_over(fault, (&home, run_id), coordinator.routes.decider.as_mut(), known)
         });
         drop(over);
         shared.abort();
@@ -289,28 +314,6 @@ pub(super) fn parse(env: &Env, record: Option<String>) -> Result<Option<CommitRe
         Fault::new(Exit::Restore, format!("job {}: the newest commit record cannot be read", env.identity()))
             .because(error)
     })
-}
-
-/// State that is missing or damaged is another instance's business, where one has taken over meanwhile: it removes what its own checkpoint
-/// does not need. Whoever is told to restore a copy then would do so below a healthy job. `known` is the newest commit that this run knows.
-pub(super) fn or_taken_over(
-    fault: Fault,
-    (home, run): (&Path, RunId),
-    decider: &mut dyn Decider,
-    known: Option<CheckpointId>,
-) -> Fault {
-    if fault.exit() != Exit::Restore || !decider.takes_over() {
-        return fault;
-    }
-    let newest = decider.look().ok().flatten().and_then(|text| text.parse::<CommitRecord>().ok());
-    let other = newest.filter(|record| record.id.run != run && Some(record.id) != known);
-    let who = match other {
-        Some(record) => format!("another instance has taken over ({}, run {})", record.instance, record.id.run),
-        None if hold::other_lives(home, run) => "another instance runs on this state".to_owned(),
-        None => return fault,
-    };
-    Fault::new(Exit::AlreadyRunning, format!("{who}; this one leaves, since it lacks what that one does not need"))
-        .because(fault)
 }
 
 pub(crate) fn hostname() -> String {

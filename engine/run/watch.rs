@@ -3,8 +3,12 @@
 //! Two supervisors that start the same job would end each other's runs for ever. So a starter that finds a fresh commit record of another run
 //! watches it for two of the periods it names, and takes over only when it does not move.
 
+use std::path::Path;
 use std::time::Duration;
 
+use millpond_state::store::{CheckpointId, RunId};
+
+use super::hold;
 use crate::protocol::CommitRecord;
 use crate::sink::Decider;
 use crate::source::Env;
@@ -23,7 +27,7 @@ pub(super) fn until_quiet(
     decider: &mut dyn Decider,
 ) -> Result<(), Fault> {
     let same_host = record.instance.rsplit_once(':').is_some_and(|(of, _)| of == host);
-    if same_host && super::hold::dead(&env.home(), record.id.run) {
+    if same_host && hold::dead(&env.home(), record.id.run) {
         return Ok(());
     }
     let patience = patience(record);
@@ -68,6 +72,28 @@ fn moved(env: &Env, from: &CommitRecord, decider: &mut dyn Decider) -> Result<Op
         }
     }
     Ok(None)
+}
+
+/// State that is missing or damaged is another instance's business, where one has taken over meanwhile: it removes what its own checkpoint
+/// does not need. Whoever is told to restore a copy then would do so below a healthy job. `known` is the newest commit that this run knows.
+pub(super) fn or_taken_over(
+    fault: Fault,
+    (home, run): (&Path, RunId),
+    decider: &mut dyn Decider,
+    known: Option<CheckpointId>,
+) -> Fault {
+    if fault.exit() != Exit::Restore || !decider.takes_over() {
+        return fault;
+    }
+    let newest = decider.look().ok().flatten().and_then(|text| text.parse::<CommitRecord>().ok());
+    let other = newest.filter(|record| record.id.run != run && Some(record.id) != known);
+    let who = match other {
+        Some(record) => format!("another instance has taken over ({}, run {})", record.instance, record.id.run),
+        None if hold::other_lives(home, run) => "another instance runs on this state".to_owned(),
+        None => return fault,
+    };
+    Fault::new(Exit::AlreadyRunning, format!("{who}; this one leaves, since it lacks what that one does not need"))
+        .because(fault)
 }
 
 #[cfg(test)]

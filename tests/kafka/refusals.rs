@@ -1,12 +1,14 @@
 //! Topics that are deleted, and rights that are withdrawn, while a job runs: what was not taken is never committed as if it had been, and the
 //! job stops with its exit code and the topic's name.
 
+use std::process::Command;
 use std::time::Duration;
 
 use millpond::Exit;
 
 use crate::broker;
 use crate::model::{self, Line};
+use crate::processes::example;
 use crate::producers::CLICKS;
 use crate::reader::read;
 use crate::runs::Process;
@@ -44,6 +46,28 @@ fn records_for_an_output_that_was_deleted_are_never_committed_as_if_they_were_th
     before.iter().for_each(|line| drop(want.remove(want.binary_search(line).unwrap())));
     same("late clicks", &world.seen().late, &want);
     same("views", &world.seen().views, &model::page_views(&read(&world.cluster, &world.input())).views);
+}
+
+#[test]
+fn names_and_settings_that_no_restart_makes_right_are_refused_as_such() {
+    let world = World::new("names", 2);
+    world.feed(10);
+    let input = world.input();
+    for (exit, words, part) in [
+        (Exit::Usage, ["--input", "two words"], "\"two words\" cannot name a topic"),
+        (Exit::Usage, ["--output", "p@q"], "\"p@q\" cannot name a topic"),
+        (Exit::Usage, ["--from", "0:0,7:0"], "no input has such a partition"),
+        (Exit::Usage, ["--kafka", "transaction.timeout.ms=99999999"], "timeout"),
+        (Exit::FixJob, ["--output", &input], "which source"),
+        (Exit::Usage, ["--brokers", ""], "no Kafka brokers are named"),
+    ] {
+        // By environment, so that it can be said otherwise by option.
+        let mut run = Command::new(example("relay"));
+        run.args(["run", "--until-end", "--job", &world.name, "--state"]).arg(world.state()).args(words);
+        run.env("MILLPOND_BROKERS", &world.cluster.brokers).env("MILLPOND_INPUT", &input);
+        let said = world.start(run).fail(exit);
+        assert!(said.contains(part), "{words:?}: {said}");
+    }
 }
 
 #[test]

@@ -49,6 +49,27 @@ fn a_job_that_nobody_knows_is_told_from_a_version_that_nobody_knows() {
 }
 
 #[test]
+fn names_and_places_that_no_restart_makes_right_are_refused_as_such() {
+    let world = World::new(100);
+    let refused = |words: &str, part: &str| {
+        let said = world.call(words);
+        let exit = if part.contains("sink") { Exit::FixJob } else { Exit::Usage };
+        assert_eq!(said.code, Some(exit.code().into()), "{words}: {said:?}");
+        assert!(said.err.contains(part), "{words}: {said:?}");
+    };
+    refused("run --output clicks", "sink \"views\" writes clicks, which source \"clicks\" reads");
+    refused("run --output same --late same", "sinks \"views\" and \"late\" both write same");
+    refused("run --output .hidden", "cannot name a topic");
+    refused("run --from 0:1,9:3", "--from names offset 3 of partition 9, and no input has such a partition");
+    refused("run --from 0:1000000", "cannot begin at 1000000");
+    fs::write(world.dir.path().join("page_views@2"), "no directory").unwrap();
+    refused("run --job-version 2", "cannot make the state directory");
+    world.well("run --until-end");
+    // Another job's output.
+    refused("run --job other --until-end", "belongs to writer page_views@1");
+}
+
+#[test]
 fn what_is_behind_or_does_not_overlap_or_has_ended_is_refused() {
     let world = World::new(60_000);
     let first = world.start(1);

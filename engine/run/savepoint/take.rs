@@ -6,8 +6,8 @@ use millpond_state::KeyGroup;
 use millpond_state::store::{Checkpoints, Fate, Manifest, Restore, StoreErrorKind};
 
 use super::folder::Aside;
+use crate::run::peek;
 use crate::run::reached::reached;
-use crate::run::recover::peek;
 use crate::run::writer::store_fault;
 use crate::savepoint::{DESCRIPTION, Description, FORMAT};
 use crate::{CommitRecord, Draw, Env, Exit, Fault, Node, clock};
