@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millpond_state::{Data, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -259,6 +260,16 @@ pub trait Source: 'static {
     /// # Errors
     /// When the input is not there ([`Exit::Usage`], and [`Fault::missing`]), or a position in `from` is not in it.
     fn connect(&self, env: &Env, from: &From) -> Result<Vec<Partition>, Fault>;
+
+    /// For each partition, the position before which retention may take records within so long. Nothing of partitions that keep everything, or
+    /// of which that cannot be told.
+    ///
+    /// # Errors
+    /// When the input cannot be asked.
+    fn taken(&self, within: Duration) -> Result<Vec<(u32, u64)>, Fault> {
+        let _ = within;
+        Ok(Vec::new())
+    }
 
     /// Opens the partitions a worker owns.
     ///

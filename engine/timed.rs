@@ -38,6 +38,14 @@ pub trait Untimed: Sized + 'static {
     /// # Errors
     /// As there.
     fn connect(&self, env: &Env, from: &From) -> Result<Vec<Partition>, Fault>;
+    /// See [`Source::taken`].
+    ///
+    /// # Errors
+    /// As there.
+    fn taken(&self, within: Duration) -> Result<Vec<(u32, u64)>, Fault> {
+        let _ = within;
+        Ok(Vec::new())
+    }
     /// See [`Source::open`].
     ///
     /// # Errors
@@ -160,6 +168,9 @@ impl<S: Untimed, C: Clocked<S::Item>> Source for Timed<S, C> {
             return Err(Fault::new(Exit::Usage, format!("{} has no partitions to read", self.source.plan().from)));
         }
         Ok(found)
+    }
+    fn taken(&self, within: Duration) -> Result<Vec<(u32, u64)>, Fault> {
+        self.source.taken(within)
     }
     fn open(&self, env: &Env, assigned: &[Assigned], waker: Waker) -> Result<Self::Reader, Fault> {
         Ok(TimedReader { reader: self.source.open(env, assigned, waker)?, clock: self.clock.clone() })

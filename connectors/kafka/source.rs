@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use millpond_engine::source::{Assigned, Collect, Env, From, Original, Partition, Read, Reader, SourcePlan, Waker};
 use millpond_engine::{Exit, Fault, Untimed};
@@ -16,6 +16,7 @@ use super::Kafka;
 use super::client::{Consumer, Context};
 use super::connect::Asking;
 use super::hand::{hand_again, hand_over};
+use super::outlets::Output;
 use super::place::Place;
 use super::raw::{Keep, PartitionQueue, Topic};
 use super::settings;
@@ -55,6 +56,15 @@ impl<T, U> KafkaSource<T, U> {
         let topic = topic.to_owned();
         let (asking, asked_of) = (OnceCell::new(), None);
         KafkaSource { kafka, topic, committed_only: true, unpack, asked_of, asking, of: PhantomData }
+    }
+
+    fn asking(&self) -> Result<Asking<'_>, Fault> {
+        if self.asking.get().is_none() {
+            // Only this thread has this source.
+            let _ = self.asking.set(Rc::new(self.kafka.consumer(1, self.committed_only)?));
+        }
+        let consumer = self.asking.get().expect("it was set above");
+        Ok(Asking::new(Rc::clone(consumer), &self.kafka, &self.topic))
     }
 
     fn with<T2, U2>(&self, unpack: U2) -> KafkaSource<T2, U2> {
@@ -106,12 +116,7 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
 
     fn connect(&self, _: &Env, from: &From) -> Result<Vec<Partition>, Fault> {
         settings::check_topic(&self.topic)?;
-        if self.asking.get().is_none() {
-            // Only this thread has this source.
-            let _ = self.asking.set(Rc::new(self.kafka.consumer(1, self.committed_only)?));
-        }
-        let consumer = self.asking.get().expect("it was set above");
-        let asking = Asking::new(Rc::clone(consumer), &self.kafka, &self.topic);
+        let asking = self.asking()?;
         let described = asking.describe()?;
         let oldest = asking.oldest(&described.partitions)?;
         let ends = asking.ends(&described.partitions)?;
@@ -121,6 +126,20 @@ impl<T: Data, U: Unpack<T>> Untimed for KafkaSource<T, U> {
         let partition =
             |((partition, start), end)| Partition { partition, start, end, fingerprint: fingerprint.clone() };
         Ok(found.map(partition).collect())
+    }
+
+    /// By their age alone: what is taken because a topic grew too large, brokers do not say beforehand.
+    fn taken(&self, within: Duration) -> Result<Vec<(u32, u64)>, Fault> {
+        let mut topic = [Output::compacted(&self.topic)];
+        self.kafka.learn(&mut topic)?;
+        let Ok(kept) = u64::try_from(topic[0].takes.kept) else { return Ok(Vec::new()) };
+        let now = Timestamp::from(SystemTime::now());
+        let oldest = now.saturating_sub(Duration::from_millis(kept)).saturating_add(within);
+        let asking = self.asking()?;
+        let partitions = asking.describe()?.partitions;
+        let ends = asking.ends(&partitions)?;
+        let found = asking.starts(&From::Time(oldest), &partitions, &[], &ends)?;
+        Ok(partitions.into_iter().zip(found).collect())
     }
 
     fn open(&self, _: &Env, assigned: &[Assigned], waker: Waker) -> Result<Self::Reader, Fault> {

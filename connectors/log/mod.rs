@@ -241,6 +241,28 @@ impl Log {
         Ok(partitions.map(|partition| ends(partition).start..ends(partition).end).collect())
     }
 
+    /// For each partition, the offset before which [`Writer::retain`] may remove records within so long: by their age, or, of a topic that keeps
+    /// so many bytes, once a tenth of them is written besides.
+    ///
+    /// # Errors
+    /// When the topic or its commit log cannot be read.
+    pub fn removed_within(&self, topic: &str, within: Duration) -> Result<Vec<u64>, LogError> {
+        let topic = self.topic(topic)?;
+        let Some(writer) = &topic.writer else { return Ok(Vec::new()) };
+        let tail = self.tail(writer);
+        let known = hold(&tail).refresh()?.ends.clone();
+        let settings = topic
+            .settings
+            .kept_bytes()
+            .map_or_else(|| topic.settings.clone(), |bytes| topic.settings.clone().keep_bytes(bytes - bytes / 10));
+        let then = Timestamp::from(std::time::SystemTime::now()).saturating_add(within);
+        let first = |partition: u32| {
+            let ends = known.get(&(topic.id, partition)).copied().unwrap_or_default();
+            retain::first_kept(&Topics::of(&self.dir).partition_dir(&topic.name, partition), ends, &settings, then)
+        };
+        (0..topic.settings.partition_count()).map(first).collect()
+    }
+
     /// Reads a partition from `start`.
     ///
     /// # Errors

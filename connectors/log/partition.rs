@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::LogError;
 use super::batch::BatchBuilder;
@@ -156,10 +156,7 @@ impl Partition {
 
     /// Bases of the complete segments, ascending, with the base of the one after each.
     pub(super) fn complete_segments(&self) -> Result<Vec<(u64, u64)>, LogError> {
-        let bases = segment::list(&self.dir)?;
-        let upto = bases.iter().position(|base| *base == self.ends.segment).unwrap_or(0);
-        let upto = bases.get(..=upto).unwrap_or_default();
-        Ok(upto.windows(2).map(|pair| (pair[0], pair[1])).collect())
+        complete_segments(&self.dir, self.ends)
     }
 
     /// Removes the segments that lie wholly before `ends.start`.
@@ -191,4 +188,12 @@ impl Active {
         let aged = settings.kept_micros().is_some_and(|age| now.saturating_sub(self.begun) >= age);
         self.position >= settings.segment_size() || aged
     }
+}
+
+/// As [`Partition::complete_segments`], of a directory and the ends that were committed there.
+pub(super) fn complete_segments(dir: &Path, ends: Ends) -> Result<Vec<(u64, u64)>, LogError> {
+    let bases = segment::list(dir)?;
+    let upto = bases.iter().position(|base| *base == ends.segment).unwrap_or(0);
+    let upto = bases.get(..=upto).unwrap_or_default();
+    Ok(upto.windows(2).map(|pair| (pair[0], pair[1])).collect())
 }

@@ -237,7 +237,7 @@ impl Writer {
                     continue;
                 }
                 for partition in partitions {
-                    let start = super::retain::first_kept(partition, &topic.settings, now)?;
+                    let start = super::retain::first_kept(&partition.dir, partition.ends, &topic.settings, now)?;
                     if start > partition.ends.start {
                         entries.push((partition.place, Ends { start, ..partition.ends }));
                     }

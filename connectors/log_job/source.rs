@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use millpond_engine::source::{
     Arrival, Assigned, Collect, Env, From, Original, Partition, Read, Reader, SourcePlan, Waker,
@@ -110,6 +111,10 @@ impl<T: Data, U: Unpack<T>> Untimed for LogSource<T, U> {
             Ok(Partition { partition, start, end: kept.end, fingerprint: format!("topic {id:016x}") })
         });
         partitions.collect()
+    }
+
+    fn taken(&self, within: Duration) -> Result<Vec<(u32, u64)>, Fault> {
+        Ok((0..).zip(self.log.removed_within(&self.topic, within)?).collect())
     }
 
     fn open(&self, _: &Env, assigned: &[Assigned], waker: Waker) -> Result<Self::Reader, Fault> {

@@ -1,6 +1,7 @@
 //! `replay`: a version from the beginning of the log, beside the ones that run. It is `run` with a version and a few questions asked
 //! before and meanwhile: is the beginning still there, and will retention overtake it?
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -78,24 +79,31 @@ pub(super) fn whole(draw: &Draw, env: &Env, from: &From, begins: Option<&Begins>
     ))
 }
 
+/// Retention is looked at for so long ahead.
+const AHEAD: [Duration; 3] = [Duration::from_mins(1), Duration::from_mins(10), Duration::from_hours(1)];
+
 /// Watches over a replay that runs.
 pub(super) struct Watch {
     graph: Rc<Graph<'static>>,
     env: Env,
     looked: Instant,
+    /// Where the replay stood then, by source and partition.
+    stood: BTreeMap<(String, u32), u64>,
     /// Partitions that were warned about.
     warned: Vec<(String, u32)>,
 }
 
 impl Watch {
     pub(super) fn new(draw: &Draw, env: &Env) -> Result<Watch, Fault> {
-        Ok(Watch { graph: drawn(draw, env)?, env: env.clone(), looked: clock::instant(), warned: Vec::new() })
+        let (graph, looked) = (drawn(draw, env)?, clock::instant());
+        Ok(Watch { graph, env: env.clone(), looked, stood: BTreeMap::new(), warned: Vec::new() })
     }
 
     /// Says which partitions retention is about to overtake, each once.
     pub(super) fn look(&mut self, status: &Status) -> Vec<String> {
         let now = clock::instant();
-        if now.saturating_duration_since(self.looked) < LOOK {
+        let passed = now.saturating_duration_since(self.looked);
+        if passed < LOOK {
             return Vec::new();
         }
         self.looked = now;
@@ -103,20 +111,31 @@ impl Watch {
         for source in self.graph.sources.borrow().iter() {
             // Where the input cannot be reached the job itself will say so.
             let Ok(partitions) = (source.connect)(&self.env, &From::Earliest) else { continue };
+            let ahead = |within| Some((within, source.taken.as_ref()?(within).ok()?));
+            let ahead: Vec<(Duration, Vec<(u32, u64)>)> = AHEAD.into_iter().filter_map(ahead).collect();
             for partition in partitions {
                 let place = (source.uid.clone(), partition.partition);
                 let at = status.partitions.iter().find(|at| at.source == place.0 && at.partition == place.1);
-                let Some(at) = at.filter(|_| near(partition.start, partition.end)(at.map_or(0, |at| at.next))) else {
+                let Some(at) = at.filter(|at| at.next < partition.end && !self.warned.contains(&place)) else {
                     continue;
                 };
-                if !self.warned.contains(&place) {
-                    words.push(format!(
-                        "retention nears the replay: {} partition {} keeps offsets from {} on, and the replay stands at {} of {}; keep \
-                         the log longer, or replay faster",
-                        place.0, place.1, partition.start, at.next, partition.end
-                    ));
-                    self.warned.push(place);
-                }
+                let first = |taken: &[(u32, u64)]| taken.iter().find(|(of, _)| *of == place.1).map(|(_, first)| *first);
+                let ahead: Vec<_> = ahead.iter().filter_map(|(within, taken)| Some((*within, first(taken)?))).collect();
+                let pace = self.stood.insert(place.clone(), at.next);
+                let pace = pace.map(|stood| at.next.saturating_sub(stood) as f64 / passed.as_secs_f64());
+                let why = match pace.and_then(|pace| overtaken(&ahead, at.next, pace)) {
+                    Some((within, first)) => format!("takes offsets before {first} within {within:?}"),
+                    None if near(partition.start, partition.end)(at.next) => {
+                        format!("keeps offsets from {} on", partition.start)
+                    }
+                    None => continue,
+                };
+                words.push(format!(
+                    "retention nears the replay: {} partition {} {why}, and the replay stands at {} of {}; keep the log longer, or \
+                     replay faster",
+                    place.0, place.1, at.next, partition.end
+                ));
+                self.warned.push(place);
             }
         }
         words
@@ -126,6 +145,12 @@ impl Watch {
 /// Whether a position is near what retention takes next.
 fn near(start: u64, end: u64) -> impl Fn(u64) -> bool {
     move |next| start > 0 && next < end && next.saturating_sub(start) < (end - start) / NEAR
+}
+
+/// When retention overtakes a replay that goes on at this pace, and what it has taken by then.
+fn overtaken(ahead: &[(Duration, u64)], next: u64, per_sec: f64) -> Option<(Duration, u64)> {
+    let stands = |within: Duration| next as f64 + per_sec * within.as_secs_f64();
+    ahead.iter().find(|(within, first)| *first as f64 > stands(*within)).copied()
 }
 
 /// Whether a run has read what there is, but for what comes just now.
@@ -160,5 +185,15 @@ mod tests {
         assert!(near(100, 1_100)(150));
         assert!(!near(100, 1_100)(300));
         assert!(!near(1_000, 1_000)(1_000), "it has read everything");
+    }
+
+    #[test]
+    fn retention_overtakes_a_replay_that_is_slower() {
+        let ahead = [(AHEAD[0], 100), (AHEAD[1], 4_000), (AHEAD[2], 30_000)];
+        assert_eq!(overtaken(&ahead, 200, 100.0), None);
+        assert_eq!(overtaken(&ahead, 200, 6.0), Some((AHEAD[1], 4_000)));
+        assert_eq!(overtaken(&ahead, 200, 8.0), Some((AHEAD[2], 30_000)));
+        assert_eq!(overtaken(&ahead, 10, 0.0), Some((AHEAD[0], 100)), "it stands still");
+        assert_eq!(overtaken(&[], 0, 0.0), None, "nothing is ever taken");
     }
 }

@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millpond_state::store::{Manifest, PartitionState, Store};
 use timely::dataflow::{Scope, Stream};
@@ -52,6 +53,7 @@ impl Resume {
 
 type Lower<'s> = Box<dyn FnOnce(&Lowering<'s>) -> Result<(), Fault> + 's>;
 type Connect = Box<dyn Fn(&Env, &From) -> Result<Vec<Partition>, Fault>>;
+type Taken = Box<dyn Fn(Duration) -> Result<Vec<(u32, u64)>, Fault>>;
 
 /// A source as the leader needs it.
 pub(crate) struct DrawnSource {
@@ -64,6 +66,8 @@ pub(crate) struct DrawnSource {
     /// Whether partitions may be added to it.
     pub(crate) grows: bool,
     pub(crate) connect: Connect,
+    /// What retention may take within so long; nothing is known of sources whose records stay.
+    pub(crate) taken: Option<Taken>,
     /// Whose requests these are, when they are no source's own partitions.
     pub(crate) asked_of: Option<String>,
 }
@@ -228,13 +232,16 @@ impl<'s> Graph<'s> {
                 bounded: false,
                 grows: true,
                 connect: Box::new(connect),
+                taken: None,
                 asked_of: Some(name.to_owned()),
             }));
         }
+        let asked = Rc::clone(&source);
+        let taken: Option<Taken> = Some(Box::new(move |within| asked.taken(within)));
         let connect = Box::new(move |env: &Env, from: &From| source.connect(env, from));
         let uid = name.to_owned();
         let SourcePlan { from, bounded, .. } = plan;
-        let drawn = DrawnSource { uid, from, system, bounded, grows, connect, asked_of: None };
+        let drawn = DrawnSource { uid, from, system, bounded, grows, connect, taken, asked_of: None };
         self.sources.borrow_mut().push(Rc::new(drawn));
         id
     }

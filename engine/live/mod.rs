@@ -14,6 +14,8 @@ mod reader;
 mod reading;
 
 #[cfg(test)]
+mod begin_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -352,6 +352,7 @@ mod tests {
             bounded: false,
             grows: true,
             connect: Box::new(|_, _| Ok(Vec::new())),
+            taken: None,
             asked_of: Some("clicks".into()),
         };
         let env = Env { state: "nowhere".into(), job: "views".into(), version: 1, create: false };

@@ -289,3 +289,25 @@ fn at_live_event_time_others_find_in_the_control_topic_who_is_live_and_since_whe
     assert!(found == want && want.len() > 100, "{} of {}", found.len(), want.len());
     drop((first, second));
 }
+
+#[test]
+fn a_replay_that_retention_will_overtake_is_warned_before_anything_is_deleted() {
+    let world = World::new("overtaken", 1);
+    world.cluster.delete(&world.input());
+    world.cluster.create_with(&world.input(), 1, &[("retention.ms", "3000000")]);
+    world.feed(20_000);
+    // In an hour it has read a few thousand, and then all of this is older than fifty minutes.
+    let mut replay = world.start(world.page_views("replay", &["2", "--throttle", "1"]));
+    let begun = Instant::now();
+    let said = loop {
+        let said = replay.said();
+        if said.contains("warning: retention nears the replay") {
+            break said;
+        }
+        assert!(!replay.ended() && begun.elapsed() < PATIENCE, "no warning: {said}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(said.contains("takes offsets before 20000 within 3600s"), "{said}");
+    replay.stop();
+    replay.succeed();
+}

@@ -10,8 +10,11 @@ mod job;
 mod processes;
 #[path = "../kit/said.rs"]
 mod said;
+#[path = "../kit/seeded.rs"]
+mod seeded;
 mod world;
 
+mod ends;
 mod flights;
 mod refusals;
 mod replays;

@@ -92,6 +92,22 @@ fn a_replay_is_warned_before_retention_overtakes_it_and_refused_where_it_has() {
 }
 
 #[test]
+fn a_replay_that_retention_will_overtake_is_warned_before_anything_is_deleted() {
+    let topic = Settings::partitions(2).segment_bytes(16 << 10).keep_for(Duration::from_mins(50));
+    let world = World::with(topic, 20_000);
+    // In an hour it has read a few thousand, and then all but the newest segments are older than fifty minutes.
+    let mut replay = world.command("replay 2 --throttle 1 --checkpoint-interval 50ms");
+    let mut replay = replay.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(replay.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warned = lines.find(|line| line.contains("warning: retention nears the replay"));
+    let warned = warned.expect("it warns while it runs");
+    assert!(warned.contains("takes offsets before ") && warned.contains(" within 3600s"), "{warned}");
+    assert!(world.log().offsets(CLICKS).unwrap().iter().all(|kept| kept.start == 0), "nothing is gone");
+    replay.kill().unwrap();
+    replay.wait().unwrap();
+}
+
+#[test]
 fn a_replay_that_is_killed_on_its_way_and_goes_on_with_other_workers_writes_each_row_once() {
     let world = World::new(40_000);
     for (workers, killed_behind) in [(4, 4_000), (2, 12_000), (3, 20_000)] {
