@@ -96,6 +96,27 @@ fn a_version_is_retired_only_when_somebody_types_yes() {
 }
 
 #[test]
+fn a_version_that_stops_while_somebody_decides_is_asked_again() {
+    let world = World::new(5_000);
+    let first = world.start(1);
+    world.caught_up(1);
+    let _second = world.start(2);
+    world.caught_up(2);
+    let mut promote = world.command("promote 2 --uncompared");
+    let promote = promote.env("MILLPOND_FAILPOINT", "looked:1:10s").spawn().unwrap();
+    // It has looked, and is held up before it decides.
+    std::thread::sleep(Duration::from_secs(2));
+    first.signal("TERM");
+    world.when("version 1 has stopped", |registry| registry["versions"]["1"]["standing"]["state"] == "stopped");
+    let told = said(&promote.wait_with_output().unwrap());
+    assert_eq!(told.code, Some(0), "{told:?}");
+    let registry = world.json("versions");
+    assert_eq!(registry["live"], 2);
+    assert!(registry["line"][1]["outputs"][VIEWS]["ends"].is_array(), "readers do not wait for it: {registry}");
+    assert!(registry["waiting"].as_object().unwrap().is_empty(), "{registry}");
+}
+
+#[test]
 fn a_version_elsewhere_that_was_not_heard_of_lately_is_not_promoted() {
     let world = finished(2_000);
     let elsewhere = |ago_secs: i64| {

@@ -167,6 +167,7 @@ impl Job<'_> {
                 said.insert(0, "with --dry-run nothing is changed; this is what would be:".to_owned());
                 break said;
             }
+            crate::failpoint::hit("looked");
             let mut said = None;
             registry::change(&*self.ledger, &self.env.job, |entry| {
                 said = None;
