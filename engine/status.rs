@@ -74,6 +74,9 @@ pub struct Status {
     pub watermark: String,
     /// Each partition of each source.
     pub partitions: Vec<PartitionStatus>,
+    /// Records that wait in all of them; `None` unless that is known of each.
+    #[serde(default)]
+    pub lag: Option<u64>,
     /// Records read by this run.
     pub records_read: u64,
     /// Records written and committed by this run.
@@ -99,6 +102,13 @@ pub struct Status {
     pub checkpoint_bytes: u64,
     /// How far its outputs have come, as of the newest real epoch.
     pub reached: Reached,
+}
+
+/// Records that wait in all partitions; `None` unless it is known of each of them.
+pub(crate) fn lag(partitions: &[PartitionStatus]) -> Option<u64> {
+    let of = |partition: &PartitionStatus| partition.lag.or((partition.standing == "finished").then_some(0));
+    let lag: Option<u64> = partitions.iter().map(of).sum();
+    lag.filter(|_| !partitions.is_empty())
 }
 
 /// How far a job has come with an epoch: what its checkpoint knows of event time. Times are microseconds since 1970.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
+use millpond::engine::cli::refused;
 use millpond::log::{Log, LogError, Reader, Record, RecordRef, Settings, Start};
 use millpond::{Exit, Fault, Timestamp, say};
 use serde_json::{Value, json};
@@ -121,11 +122,7 @@ impl From<LogError> for Stop {
 fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
-        Err(error) => {
-            // `--help` comes as an error too.
-            error.print().ok();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Finished }.into();
-        }
+        Err(words) => return refused(&words).into(),
     };
     let out = &mut BufWriter::new(io::stdout().lock());
     let done = match options.command {

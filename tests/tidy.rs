@@ -300,3 +300,31 @@ fn examples_print_so_that_a_reader_may_go() {
     }
     report("`| head` must not make an example panic: `millpond::print` and `say`, or a writer", &wrong);
 }
+
+/// Names of metrics in a text: what begins with the project's name and stands by itself between two of `around`.
+fn metrics(text: &str, around: char) -> impl Iterator<Item = &str> {
+    text.split(around).filter(|word| {
+        let rest = word.strip_prefix("millpond_").unwrap_or_default();
+        !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    })
+}
+
+#[test]
+fn every_metric_is_in_the_table_and_every_one_of_the_table_is_there() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).expect("the page is there");
+    let table: BTreeSet<_> =
+        page.lines().filter(|line| line.starts_with("| `millpond_")).flat_map(|line| metrics(line, '`')).collect();
+    let sources = sources();
+    let made = |path: &str| CRATES.iter().any(|name| path.starts_with(&format!("{name}/"))) && !is_test(path);
+    // Crates of the workspace have such names too.
+    let crates = CRATES.map(|name| format!("millpond_{name}"));
+    let served: BTreeSet<_> = sources
+        .iter()
+        .filter(|(path, _)| made(path))
+        .flat_map(|(_, text)| code(text).flat_map(|(_, code)| metrics(code, '"')))
+        .filter(|name| !crates.iter().any(|other| other == name))
+        .collect();
+    assert!(served.len() > 25, "the walk finds them: {served:?}");
+    let missing: Vec<_> = served.symmetric_difference(&table).map(|name| (*name).to_owned()).collect();
+    report("docs/operations.md and the metrics that are served differ", &missing);
+}

@@ -6,6 +6,10 @@ use super::{Format, FormatError, text};
 
 /// JSON, one value a record.
 ///
+/// What is JSON of a type is serde's word. So an array of the fields' values, in their order, is taken as a struct of derived `Deserialize`, and
+/// fields that the struct has not are stepped over, unless it says `#[serde(deny_unknown_fields)]`. Where an array must not pass, refuse it in the type
+/// (`#[serde(flatten)]` of a struct in another takes objects only, and is slower).
+///
 /// ```
 /// use millpond_connectors::{Format, Json};
 /// assert_eq!(Format::<Vec<u8>>::decode(&Json, b"[1, 2]").unwrap(), [1, 2]);
@@ -53,6 +57,19 @@ mod tests {
             let error = decode(bytes).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn an_array_is_a_struct_unless_the_type_refuses_it() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Strict {
+            #[serde(flatten)]
+            click: Click,
+        }
+        let click = Format::<Click>::decode(&Json, br#"["a",1]"#).unwrap();
+        assert_eq!(click, Click { page: "a".into(), at: 1 });
+        assert!(Format::<Strict>::decode(&Json, br#"["a",1]"#).is_err());
+        assert_eq!(Format::<Strict>::decode(&Json, br#"{"page":"a","at":1}"#).unwrap(), Strict { click });
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millpond_engine::{Exit, Fault};
 
@@ -72,9 +72,11 @@ impl KafkaOptions {
 
     fn merged(&self, file: &str, environment: &str) -> Result<Kafka, Fault> {
         let mut settings = BTreeMap::new();
-        let lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!']));
-        lines.enumerate().try_for_each(|(at, line)| {
-            put(&mut settings, line, || format!("setting {} of the Kafka settings file", at + 1))
+        let lines = file.lines().map(str::trim).enumerate();
+        let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']));
+        lines.try_for_each(|(at, line)| {
+            let name = self.kafka_properties.as_deref().unwrap_or(Path::new("a file"));
+            put(&mut settings, line, || format!("line {} of the Kafka settings in {}", at + 1, name.display()))
         })?;
         split(environment).try_for_each(|part| put(&mut settings, part, || format!("a part of {ENVIRONMENT}")))?;
         let options = self.kafka.iter().flat_map(|text| split(text));
@@ -194,8 +196,9 @@ mod tests {
             assert!(!fault.to_string().contains("hunter2"), "{fault}");
             assert!(!format!("{options:?}").contains("hunter2"), "{options:?}");
         }
-        let fault = options(&[]).merged("a=b\nhunter2", "").unwrap_err();
-        assert_eq!(fault.to_string(), "setting 2 of the Kafka settings file is not name=value");
+        let named = KafkaOptions { kafka_properties: Some("k.properties".into()), ..options(&[]) };
+        let fault = named.merged("# one\na=b\nhunter2", "").unwrap_err();
+        assert_eq!(fault.to_string(), "line 3 of the Kafka settings in k.properties is not name=value");
         let secret = options(&["sasl.password=hunter2,client.id=x"]);
         assert!(!format!("{secret:?}").contains("hunter2"), "{secret:?}");
         assert!(!format!("{:?}", secret.merged("", "").unwrap()).contains("hunter2"));

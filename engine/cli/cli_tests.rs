@@ -74,6 +74,37 @@ fn bad_usage_has_its_own_code_and_help_has_none() {
 }
 
 #[test]
+fn what_clap_refuses_is_said_in_two_lines() {
+    let (job, _) = job();
+    let said = |words: &str| {
+        let words = std::iter::once("flights").chain(words.split_whitespace());
+        let refused = command::command(&job).unwrap().try_get_matches_from(words).unwrap_err();
+        super::two_lines(&refused.to_string())
+    };
+    assert_eq!(
+        said("run --until-ned"),
+        "error: unexpected argument '--until-ned' found\nhelp: a similar argument exists: '--until-end'; see flights run --help"
+    );
+    assert_eq!(
+        said("replay"),
+        "error: the following required arguments were not provided: <VERSION>\nhelp: see flights replay --help"
+    );
+    assert_eq!(
+        said("run --workers 0"),
+        "error: invalid value '0' for '--workers <N>': 0 is not in 1..=1024\nhelp: see --help"
+    );
+}
+
+#[test]
+fn a_version_is_said_once() {
+    let (job, _) = job();
+    for words in ["replay 2", "compare 1 2", "promote 2", "rollback 2", "retire 2", "tail out --version 2"] {
+        let words = format!("{words} --job-version 3");
+        assert_eq!(call(&job, &words), Ok(Exit::Usage), "{words}");
+    }
+}
+
+#[test]
 fn the_jobs_own_options_reach_its_drawing() {
     let (job, asked) = job();
     let refused = call(&job, "plan --lateness-min 7 --everything").unwrap_err();

@@ -70,8 +70,15 @@ pub(super) fn command(job: &JobMain) -> Result<Command, Fault> {
         .subcommand(leaf("tail", "Print committed records of an output", lives::tail())?))
 }
 
+/// Arguments that say which version is meant.
+const VERSIONS: [&str; 4] = [id::REPLAYED, id::VERSION, id::LEAVE, id::OF_VERSION];
+
 pub(super) fn leaf(job: &JobMain, name: &'static str, about: &'static str, args: Vec<Arg>) -> Result<Command, Fault> {
-    let ours = Command::new(name).about(about).args(args).args(whose());
+    // Where an argument says which version, nothing else does.
+    let says = |arg: &Arg| VERSIONS.iter().any(|version| arg.get_id() == *version);
+    let said = args.iter().any(says);
+    let whose = whose().into_iter().filter(|arg| !(said && arg.get_id() == id::JOB_VERSION));
+    let ours = Command::new(name).about(about).args(args).args(whose);
     let own = (job.augment)(Command::new(name));
     for own in own.get_arguments() {
         let taken = |arg: &Arg| arg.get_long().is_some() && arg.get_long() == own.get_long();

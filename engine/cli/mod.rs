@@ -44,6 +44,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::ArgMatches;
+use clap::error::ErrorKind;
 
 use crate::{Delivery, Draw, Ended, Env, Exit, Fault, Tuning};
 
@@ -153,6 +154,46 @@ pub fn main(job: &JobMain, args: impl IntoIterator<Item = OsString>) -> Exit {
     }
 }
 
+/// Says what clap answers instead of arguments: help and versions as they are, an error as `error:` and `help:` lines. For programs that parse
+/// their arguments themselves.
+///
+/// ```
+/// use millpond_engine::{Exit, cli};
+/// let command = clap::Command::new("load").arg(clap::Arg::new("count").long("count"));
+/// let words = command.try_get_matches_from(["load", "--cuont", "3"]).unwrap_err();
+/// assert_eq!(cli::refused(&words), Exit::Usage);
+/// // error: unexpected argument '--cuont' found
+/// // help: a similar argument exists: '--count'; see load --help
+/// ```
+pub fn refused(words: &clap::Error) -> Exit {
+    let exit = if words.use_stderr() { Exit::Usage } else { Exit::Finished };
+    match words.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Where the words cannot go, the exit code still says it.
+            let _ = words.print();
+        }
+        _ => terminal::say(&two_lines(&words.to_string())),
+    }
+    exit
+}
+
+/// What clap writes as paragraphs: what is wrong, tips, how the command is used.
+fn two_lines(text: &str) -> String {
+    let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let error = paragraphs.next().unwrap_or_default();
+    let (mut tips, mut program) = (Vec::new(), String::new());
+    for paragraph in paragraphs {
+        if let Some(tip) = paragraph.strip_prefix("tip: ") {
+            tips.push(tip.replace(" tip: ", "; "));
+        } else if let Some(usage) = paragraph.strip_prefix("Usage: ") {
+            let names = usage.split(' ').take_while(|word| !word.starts_with(['[', '<', '-']));
+            program = names.map(|name| format!("{name} ")).collect();
+        }
+    }
+    tips.push(format!("see {program}--help"));
+    format!("{error}\nhelp: {}", tips.join("; "))
+}
+
 /// As [`main`], for a process that has its own diagnostics.
 fn execute(job: &JobMain, mut args: Vec<OsString>) -> Result<Exit, Fault> {
     if args.len() < 2 {
@@ -161,12 +202,7 @@ fn execute(job: &JobMain, mut args: Vec<OsString>) -> Result<Exit, Fault> {
     }
     let matches = match command::command(job)?.try_get_matches_from(args) {
         Ok(matches) => matches,
-        Err(refused) => {
-            let exit = if refused.use_stderr() { Exit::Usage } else { Exit::Finished };
-            // Where its words cannot go, the exit code still says it.
-            let _ = refused.print();
-            return Ok(exit);
-        }
+        Err(words) => return Ok(refused(&words)),
     };
     match matches.subcommand() {
         Some(("run", matches)) => run::run(job, matches),

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{figures, terminal};
-use crate::{PartitionStatus, Status, clock};
+use crate::status::lag;
+use crate::{Status, clock};
 
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -86,7 +87,7 @@ impl Progress {
 
     /// Two lines, and a third in a run that comes to an end or catches up.
     fn block(&self, status: &Status, now: Instant, wall_micros: i64) -> Vec<String> {
-        let lag = lag(status);
+        let lag = lag(&status.partitions);
         let behind = known_lag(status).map(|lag| format!("   lag {}", figures::count(lag))).unwrap_or_default();
         let rate = figures::count(self.records.per_sec as u64);
         let records = figures::count(status.records_read);
@@ -139,13 +140,6 @@ fn position(status: &Status) -> u64 {
     status.partitions.iter().fold(0, |sum, partition| sum.saturating_add(partition.next))
 }
 
-/// Records that wait in all partitions; `None` unless it is known of each of them.
-pub(super) fn lag(status: &Status) -> Option<u64> {
-    let of = |partition: &PartitionStatus| partition.lag.or((partition.standing == "finished").then_some(0));
-    let lag: Option<u64> = status.partitions.iter().map(of).sum();
-    lag.filter(|_| !status.partitions.is_empty())
-}
-
 /// Records that wait in the partitions of which it is known.
 pub(super) fn known_lag(status: &Status) -> Option<u64> {
     let mut lags = status.partitions.iter().filter_map(|partition| partition.lag).peekable();
@@ -177,6 +171,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PartitionStatus;
 
     fn status(read: u64, next: u64, end: u64) -> Status {
         let partition = PartitionStatus {
@@ -225,12 +220,16 @@ mod tests {
     #[test]
     fn nothing_is_said_of_a_lag_before_each_partition_is_known() {
         let mut status = status(5, 5, 5);
-        assert_eq!(lag(&status), Some(0));
+        assert_eq!(lag(&status.partitions), Some(0));
         status.partitions.push(PartitionStatus { lag: None, ..status.partitions[0].clone() });
-        assert_eq!((lag(&status), known_lag(&status)), (None, Some(0)), "the gate of promote does not open for it");
+        assert_eq!(
+            (lag(&status.partitions), known_lag(&status)),
+            (None, Some(0)),
+            "the gate of promote does not open for it"
+        );
         status.partitions[1].standing = "finished".into();
-        assert_eq!(lag(&status), Some(0));
-        assert_eq!(lag(&Status::default()), None);
+        assert_eq!(lag(&status.partitions), Some(0));
+        assert_eq!(lag(&[]), None);
     }
 
     #[test]

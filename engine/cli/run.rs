@@ -70,8 +70,8 @@ pub(super) fn run(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault> {
     let control = if was_finished { None } else { control(&env, &running, &report) };
     let shown = shown(output);
     if shown == Shown::Lines && !was_finished {
-        let status = report();
-        terminal::say(&format!("{} runs as {} and goes on from epoch {}", env.identity(), status.run, status.epoch));
+        let from = running.goes_on_from().map_or("begins".to_owned(), |epoch| format!("goes on from epoch {epoch}"));
+        terminal::say(&format!("{} runs as {} and {from}", env.identity(), report().run));
     }
     let ends = match (bounded || until_end, replayed || until_caught_up) {
         (true, _) => Ends::Finished,

@@ -71,7 +71,11 @@ fn take(stage: &mut Stage, left: &Receiver<()>) {
             let left = left.clone();
             let watch = move || {
                 if left.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                    leave(Exit::Retry, &format!("the job did not stop within {} s and was left", PATIENCE.as_secs()));
+                    let (secs, help) = (PATIENCE.as_secs(), Exit::Retry.advice());
+                    leave(
+                        Exit::Retry,
+                        &format!("error: the job did not stop within {secs} s and was left\nhelp: {help}"),
+                    );
                 }
             };
             // Without this thread the job still stops, or a second signal comes.

@@ -12,6 +12,7 @@ use crate::host::graph::Graph;
 use crate::redrive::Life;
 use crate::run::reached::{reached, savepoint};
 use crate::source::From;
+use crate::status::lag;
 use crate::{Env, Exit, Fault, PartitionStatus, Status};
 
 /// The checkpoints of a job; `None` when it never ran on this state.
@@ -140,6 +141,7 @@ fn describe(env: &Env, delivery: &str, committed: Timestamp, manifest: &Manifest
         epoch: manifest.id.epoch,
         last_commit: Some(committed.micros()),
         watermark: watermark.to_string(),
+        lag: lag(&partitions),
         partitions,
         checkpoint_bytes: manifest.files.iter().map(|file| file.bytes).sum(),
         reached: reached(manifest),

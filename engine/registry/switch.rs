@@ -154,7 +154,11 @@ impl Entry {
         if let Some((what, since)) = left.standing.waits_long(facts.now) {
             words.push(format!("version {live} has not committed since {since}: {what}; readers go over once it goes on, or has stopped"));
         }
-        if back && !taken.runs() {
+        if back && taken.standing.state == State::Finished {
+            words.push(format!(
+                "version {to} has finished: readers get all that it wrote, and nothing comes after that"
+            ));
+        } else if back && !taken.runs() {
             words.push(format!("version {to} does not run: the line stands still until it is started"));
         }
         let mut outputs = BTreeMap::new();

@@ -43,9 +43,10 @@ pub(crate) fn directory(home: &Path) -> Result<Hold, Fault> {
             let mut holder = String::new();
             let _ = file.read_to_string(&mut holder);
             let (holder, path) = (holder.trim(), path.display());
+            let job = home.file_name().unwrap_or_default().display();
             return Err(Fault::new(
                 Exit::AlreadyRunning,
-                format!("another instance runs on this state (process {holder}, lock {path})"),
+                format!("another instance of {job} runs on this state (process {holder}, lock {path})"),
             ));
         }
         Err(TryLockError::Error(error)) => return Err(cannot(&path)(error)),

@@ -13,7 +13,7 @@ use super::lanes::{Lane, Standing};
 use super::shared::{Event, Shared};
 use crate::metrics::Metrics;
 use crate::sink::Patience;
-use crate::status::{PartitionStatus, Status};
+use crate::status::{PartitionStatus, Status, lag};
 use crate::{Exit, Fault, clock};
 
 /// Beyond twice the period in which an epoch is due: closing one takes a while where much is in flight.
@@ -25,6 +25,8 @@ pub struct Running {
     pub(super) events: Option<Sender<Event>>,
     pub(super) thread: Option<JoinHandle<Result<Ended, Fault>>>,
     pub(super) early: Option<Ended>,
+    /// The epoch that it goes on from; `None` where it begins.
+    pub(super) from: Option<u64>,
     pub(super) committed: Arc<Mutex<Committed>>,
     pub(super) status: Status,
     pub(super) metrics: Metrics,
@@ -103,6 +105,11 @@ impl Running {
         &self.metrics
     }
 
+    /// The epoch that it goes on from; `None` where it begins, for the first time or again.
+    pub(crate) const fn goes_on_from(&self) -> Option<u64> {
+        self.from
+    }
+
     /// What `status` answers, as a function that other threads can call.
     pub fn reporter(&self) -> impl Fn() -> Status + Send + Sync + 'static {
         let (shared, committed) = (self.shared.clone(), Arc::clone(&self.committed));
@@ -174,8 +181,8 @@ fn report(
         }
     }
     status.partitions = lanes.iter().map(|lane| partition_status(lane, holder, since)).collect();
-    let lag: Option<u64> = status.partitions.iter().map(|partition| partition.lag).sum();
-    status.caught_up_in_secs = lag.and_then(|lag| lag.checked_div(status.records_per_sec));
+    status.lag = lag(&status.partitions);
+    status.caught_up_in_secs = status.lag.and_then(|lag| lag.checked_div(status.records_per_sec));
     status
 }
 

@@ -223,6 +223,8 @@ fn without_arguments_it_runs_to_the_end_once() {
     assert_eq!(code, 0);
     assert!(stdout.contains("Nothing was read or written") && stdout.contains("--job-version 2"), "{stdout}");
     assert!(stdout.contains("after numbers@1 true"), "the results are shown again: {stdout}");
+    let status = status_when(state.path(), |_| true);
+    assert_eq!((status.state.as_str(), status.lag), ("finished", Some(0)));
     let (_, page, _) = call(state.path(), "status");
     assert!(page.contains("numbers@1  finished, exactly_once"), "{page}");
     let (_, list, _) = call(state.path(), "checkpoints list");
@@ -254,6 +256,8 @@ fn a_signal_stops_the_job_which_then_goes_on() {
         signal(&running, name);
         let (code, stdout, stderr) = end(running);
         assert_eq!(code, 0, "{stderr}");
+        let (first, goes_on) = (stderr.contains(" and begins\n"), stderr.contains(" and goes on from epoch "));
+        assert_eq!((first, goes_on), (round == 0, round > 0), "{stderr}");
         assert!(stdout.contains("numbers@1 was stopped after") && stdout.contains("after numbers@1 false"), "{stdout}");
         assert!(!state.path().join("numbers@1/control.sock").exists());
         let stopped = status_when(state.path(), |_| true);
@@ -297,7 +301,7 @@ fn a_second_instance_is_refused_and_the_first_goes_on() {
     status_when(state.path(), read_some);
     let (code, _, stderr) = call(state.path(), "run");
     assert_eq!(code, i32::from(Exit::AlreadyRunning.code()), "{stderr}");
-    assert!(stderr.contains("error: another instance runs") && stderr.contains("help: "), "{stderr}");
+    assert!(stderr.contains("error: another instance of numbers@1 runs") && stderr.contains("help: "), "{stderr}");
     assert_eq!(status_when(state.path(), |_| true).state, "running", "its control socket was let alone");
     signal(&running, "TERM");
     assert_eq!(end(running).0, 0);

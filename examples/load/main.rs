@@ -16,8 +16,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser};
-use millpond::engine::cli::parse_span;
-use millpond::{Exit, Fault, Timestamp, partition_of, print, say};
+use millpond::engine::cli::{parse_span, refused};
+use millpond::{Fault, Timestamp, partition_of, print, say};
 
 use clicks::{Click, Clicks};
 use place::Place;
@@ -104,11 +104,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, clap::Erro
 fn main() -> ExitCode {
     let options = match parse(std::env::args_os()) {
         Ok(options) => options,
-        Err(error) => {
-            // `--help` comes as an error too.
-            error.print().ok();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Finished }.into();
-        }
+        Err(words) => return refused(&words).into(),
     };
     match load(&options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -179,6 +175,8 @@ fn now_ms() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use millpond::Exit;
+
     use super::*;
 
     #[test]

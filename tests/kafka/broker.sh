@@ -144,6 +144,7 @@ start() {
     fetch
     configure
     [ -f "$log" ] && mv "$log" "$log.1"
+    : >"$log"
     nohup "$java" -Xmx"$heap" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -Dlog4j2.configurationFile="$here/log4j2.properties" \
       -cp "$jars/*" kafka.Kafka "$settings" >"$log" 2>&1 </dev/null &
     printf '%d\n' $! >"$pid_file"
@@ -172,6 +173,8 @@ stop() {
 
 acls() { kafka org.apache.kafka.tools.AclCommand --bootstrap-server "127.0.0.1:$port" "$@" >/dev/null; }
 
+topics() { kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --list; }
+
 running() { alive || fail "no broker runs on port $port (broker.sh start)" 3; }
 
 case ${1:-} in
@@ -192,9 +195,16 @@ case ${1:-} in
     [ -n "${2:-}" ] || fail "which topic? broker.sh read TOPIC" 64
     running
     fetch
-    # The end of the topic is a time-out to the consumer, which it would report as an error.
-    level=off kafka org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "127.0.0.1:$port" --topic "$2" --from-beginning \
-      --isolation-level read_committed --timeout-ms "${BROKER_WAIT_MS:-5000}" --property print.key=true
+    # The end of the topic is a time-out to the consumer, which it would report as an error, and so is a reader that goes, like `head`.
+    exec 3>&1
+    said=$(level=off kafka org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "127.0.0.1:$port" --topic "$2" --from-beginning \
+      --isolation-level read_committed --timeout-ms "${BROKER_WAIT_MS:-5000}" --property print.key=true 2>&1 >&3) || failed=$?
+    said=$(grep -v 'Unable to write to standard out' <<<"$said" || true)
+    [ -z "$said" ] || printf '%s\n' "$said" >&2
+    case $said in
+      *' total of 0 messages'*) topics | grep -xF -- "$2" >/dev/null || fail "there is no topic $2 (broker.sh topics lists them)" 64 ;;
+    esac
+    exit "${failed:-0}"
     ;;
   only)
     [ -n "${3:-}" ] || fail "which topic, and which right? broker.sh only TOPIC read" 64
@@ -211,7 +221,7 @@ case ${1:-} in
     kafka kafka.admin.ConfigCommand --bootstrap-server "127.0.0.1:$port" --alter --entity-type users --entity-name mill \
       --add-config "SCRAM-SHA-512=[password=${2:-pond}]" >/dev/null
     ;;
-  topics) running && fetch && kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --list ;;
+  topics) running && fetch && topics ;;
   *)
     sed -n '2,/^set -euo/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
     exit 64

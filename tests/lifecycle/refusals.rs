@@ -137,6 +137,8 @@ fn two_people_who_promote_at_once_do_not_both_win() {
     let live = world.json("versions")["live"].as_u64().unwrap();
     let want = if live == 2 { [Some(0), Some(4)] } else { [Some(4), Some(0)] };
     assert_eq!(codes, want, "version {live} is live");
+    let told = world.well("rollback");
+    assert!(told.contains("version 1 has finished: readers get all that it wrote"), "{told}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Job;
-use crate::cli::{progress, stopped};
+use crate::cli::stopped;
 use crate::control::ask;
 use crate::ledger::Ledger;
 use crate::registry::{More, Output, Standing, State, Version};
@@ -38,7 +38,7 @@ pub(super) fn of(status: &Status, ledger: &dyn Ledger, outputs: &[Output]) -> Re
         epoch: status.epoch,
         waiting: status.waiting.clone(),
         waiting_since: status.waiting_since,
-        lag: progress::lag(status),
+        lag: crate::status::lag(&status.partitions),
         reached: status.reached.clone(),
         ends,
         positions: partitions.map(|place| (place.source.clone(), place.partition, place.next)).collect(),
