@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clap::{Arg, CommandFactory as _, FromArgMatches as _, Parser};
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser};
 use millpond::engine::cli::{parse_span, refused};
 use millpond::{Fault, Timestamp, partition_of, print, say};
 
@@ -94,7 +95,13 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, clap::Erro
     let named = |arg: Arg| match arg.get_long() {
         Some(long) if arg.get_env().is_none() => {
             let name = format!("MILLPOND_LOAD_{}", long.to_uppercase().replace('-', "_"));
-            arg.env(name).hide_env_values(true)
+            let arg = arg.env(name).hide_env_values(true);
+            // As switches of jobs: anything but a no is a yes.
+            if matches!(arg.get_action(), ArgAction::SetTrue) {
+                arg.value_parser(FalseyValueParser::new())
+            } else {
+                arg
+            }
         }
         _ => arg,
     };
