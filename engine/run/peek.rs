@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond_state::store::{Checkpoints, Manifest};
+use millpond_state::store::{Checkpoints, Manifest, StoreError};
 
 use super::pointer::Pointer;
 use super::start::{Draw, drawn, systems};
@@ -14,6 +14,8 @@ use crate::{Exit, Fault, clock};
 
 /// How soon a commit is looked for again that is late.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How many commits of a job that runs may come in between while one is looked for.
+const LOOKS: u32 = 20;
 
 /// The newest commit of a job that may be running or not, and its checkpoint; `None` before the first. Takes no lock, changes nothing.
 ///
@@ -35,22 +37,20 @@ pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, 
             Fault::new(Exit::Restore, what).because(error)
         })
     };
-    let load = |record: &CommitRecord| {
-        let manifest =
-            Checkpoints::open(&env.home()).and_then(|found| found.manifest_checked(record.id, record.checksum));
-        manifest.map_err(|error| store_fault("the committed checkpoint cannot be read", &error))
-    };
     let late = systems(&graph).into_values().map(|(system, _)| system.late()).max().unwrap_or_default();
     let Some(mut record) = newest()? else { return Ok(None) };
-    let mut began = clock::instant();
+    // Where the state is not, no newer record helps.
+    let found = Checkpoints::open(&env.home()).map_err(|error| unreadable(&error))?;
+    let (began, mut looks) = (clock::instant(), 0);
     loop {
-        let fault = match load(&record) {
+        let fault = match found.manifest_checked(record.id, record.checksum) {
             Ok(manifest) => return Ok(Some((record, manifest))),
-            Err(fault) => fault,
+            Err(error) => unreadable(&error),
         };
         // A job may have committed and released in between: then there is a newer record, which may take a moment to show.
+        looks += 1;
         match newest()? {
-            Some(newer) if newer.id != record.id => (record, began) = (newer, clock::instant()),
+            Some(newer) if newer.id != record.id && (looks < LOOKS || began.elapsed() < late) => record = newer,
             Some(_) if began.elapsed() < late => {
                 tracing::info!("{fault}; looking whether there is a newer commit");
                 std::thread::sleep(AGAIN);
@@ -58,4 +58,8 @@ pub fn peek(draw: &Draw, env: &Env) -> Result<Option<(CommitRecord, Manifest)>, 
             _ => return Err(fault),
         }
     }
+}
+
+fn unreadable(error: &StoreError) -> Fault {
+    store_fault("the committed checkpoint cannot be read", error)
 }

@@ -104,10 +104,11 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     }
     let record = parse(env, routes.decider.fence()?)?;
     let instance = format!("{host}:{}", std::process::id());
+    let patience = Patience::default();
     let known = record.as_ref().map(|record| record.id);
     let here = (home.as_path(), run_id);
     let found = recover(&run, &plan, &store, record.as_ref(), routes.decider.as_mut());
-    let found = found.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), known))?;
+    let found = found.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), known, &patience))?;
     let committed = Arc::new(Mutex::new(Committed {
         epoch: 0,
         clock: None,
@@ -171,7 +172,6 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     }
     let most = manifest.sources.values().map(|source| source.partitions.len()).max().unwrap_or(1);
     routes.decider.create(u32::try_from(most.max(1)).expect("a topic has less than four billion partitions"))?;
-    let patience = Patience::default();
     let begin = Begin { run: run_id.to_string(), delivery: run.delivery, patience: patience.clone() };
     routes.decider.begin(&begin);
     let period = run.interval.max(HEARTBEAT);
@@ -179,7 +179,8 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
         crate::failpoint::hit("genesis");
         let written = store.write_manifest(&manifest);
         let written = written.map_err(|error| store_fault("the first manifest cannot be written", &error));
-        let checksum = written.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), known))?;
+        let checksum =
+            written.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), known, &patience))?;
         let (job, version) = (env.job.clone(), env.version);
         let parent = known;
         let id = manifest.id;
@@ -203,7 +204,8 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
     let newer = if takes_over { Newer::Keep } else { Newer::Discard };
     let discarded = store.discard_unfinished(Some(&manifest), &[], newer);
     let discarded = discarded.map_err(|error| store_fault("leftovers of an earlier run cannot be removed", &error));
-    discarded.map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), Some(manifest.id)))?;
+    discarded
+        .map_err(|fault| watch::or_taken_over(fault, here, routes.decider.as_mut(), Some(manifest.id), &patience))?;
     let partitions = sink_partitions(&graph, &routes);
     let (events, event_queue) = crossbeam::channel::unbounded();
     let (closed, closed_queue) = crossbeam::channel::unbounded();
@@ -279,8 +281,9 @@ pub fn start(run: Run, draw: Arc<Draw>) -> Result<Running, Fault> {
             spawn("source-look", move || look.run(&shared, &until, &*for_look))?;
         }
         let ended = coordinator.run(&event_queue).map_err(|fault| {
+            shared.abort();
             let known = Some(coordinator.parent);
-            watch::or_taken_over(fault, (&home, run_id), coordinator.routes.decider.as_mut(), known)
+            watch::or_taken_over(fault, (&home, run_id), coordinator.routes.decider.as_mut(), known, &shared.patience)
         });
         drop(over);
         shared.abort();

@@ -10,12 +10,18 @@ use millpond_state::store::{CheckpointId, RunId};
 
 use super::hold;
 use crate::protocol::CommitRecord;
-use crate::sink::Decider;
+use crate::sink::{Decider, Patience};
 use crate::source::Env;
 use crate::{Exit, Fault, clock};
 
 /// How often the record is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// A run whose epochs take longer than half of this is not told from one that is dead.
+const SLOWEST: Duration = Duration::from_secs(60);
+
+/// How long after it has cleared away what it does not need another instance makes its first commit, at the latest.
+const FIRST: Duration = Duration::from_secs(5);
 
 /// Returns once the run that wrote `record` is dead, or silent for long enough.
 ///
@@ -40,13 +46,16 @@ pub(super) fn until_quiet(
         instance = record.instance,
         "the job committed a moment ago; watching for {patience:?} whether it goes on"
     );
-    let Some(last) = moved(env, record, decider)? else { return Ok(()) };
-    let patience = self::patience(&last);
+    let Some(last) = moved(env, record, patience, decider)? else { return Ok(()) };
+    // Of a run whose epochs take longer than it says, it is known now how long they take; both clocks are its own.
+    let took = if last.id.run == record.id.run { last.clock.micros().saturating_sub(record.clock.micros()) } else { 0 };
+    let took = Duration::from_micros(took.unsigned_abs().saturating_mul(2)).min(SLOWEST);
+    let patience = self::patience(&last).max(took);
     tracing::info!(
         instance = last.instance,
         "a commit has become visible, which may be the last of a run that is dead; watching for {patience:?} for the next"
     );
-    match moved(env, &last, decider)? {
+    match moved(env, &last, patience, decider)? {
         None => Ok(()),
         Some(now) => Err(Fault::new(
             Exit::AlreadyRunning,
@@ -60,8 +69,13 @@ fn patience(record: &CommitRecord) -> Duration {
 }
 
 /// The record that comes after this one, if one does in time.
-fn moved(env: &Env, from: &CommitRecord, decider: &mut dyn Decider) -> Result<Option<CommitRecord>, Fault> {
-    let (began, patience) = (clock::instant(), patience(from));
+fn moved(
+    env: &Env,
+    from: &CommitRecord,
+    patience: Duration,
+    decider: &mut dyn Decider,
+) -> Result<Option<CommitRecord>, Fault> {
+    let began = clock::instant();
     while began.elapsed() < patience {
         std::thread::sleep(LOOK);
         match super::start::parse(env, decider.look()?)? {
@@ -76,24 +90,36 @@ fn moved(env: &Env, from: &CommitRecord, decider: &mut dyn Decider) -> Result<Op
 
 /// State that is missing or damaged is another instance's business, where one has taken over meanwhile: it removes what its own checkpoint
 /// does not need. Whoever is told to restore a copy then would do so below a healthy job. `known` is the newest commit that this run knows.
+///
+/// That another one lives here is no proof: it may have found the same damage, or only watch. Its commit is one.
 pub(super) fn or_taken_over(
     fault: Fault,
     (home, run): (&Path, RunId),
     decider: &mut dyn Decider,
     known: Option<CheckpointId>,
+    patience: &Patience,
 ) -> Fault {
     if fault.exit() != Exit::Restore || !decider.takes_over() {
         return fault;
     }
-    let newest = decider.look().ok().flatten().and_then(|text| text.parse::<CommitRecord>().ok());
-    let other = newest.filter(|record| record.id.run != run && Some(record.id) != known);
-    let who = match other {
-        Some(record) => format!("another instance has taken over ({}, run {})", record.instance, record.id.run),
-        None if hold::other_lives(home, run) => "another instance runs on this state".to_owned(),
-        None => return fault,
-    };
-    Fault::new(Exit::AlreadyRunning, format!("{who}; this one leaves, since it lacks what that one does not need"))
-        .because(fault)
+    // The run is over: brokers that are away are not waited for as long as it takes.
+    patience.stop();
+    let began = clock::instant();
+    loop {
+        let Ok(newest) = decider.look() else { return fault };
+        let newest = newest.and_then(|text| text.parse::<CommitRecord>().ok());
+        if let Some(other) = newest.filter(|record| record.id.run != run && Some(record.id) != known) {
+            let text = format!(
+                "another instance has taken over ({}, run {}); this one leaves, since it lacks what that one does not need",
+                other.instance, other.id.run
+            );
+            return Fault::new(Exit::AlreadyRunning, text).because(fault);
+        }
+        if began.elapsed() >= FIRST || !hold::other_lives(home, run) {
+            return fault;
+        }
+        std::thread::sleep(LOOK);
+    }
 }
 
 #[cfg(test)]
@@ -157,5 +183,12 @@ mod tests {
         assert_eq!(watch(&[1]), Ok(()));
         assert_eq!(watch(&[1, 1, 2]), Ok(()), "its markers were late");
         assert_eq!(watch(&[1, 2, 2, 3]), Err(Exit::AlreadyRunning));
+        // One whose epochs take three times as long as it says.
+        let mut slow = record(2);
+        slow.clock = record(1).clock.plus_micros(1_500_000);
+        let (slow, next) = (slow.to_string(), record(3).to_string());
+        let mut shows = Shows([vec![slow; 9], vec![next]].concat());
+        let watched = until_quiet(&env, &record(1), "here", &mut shows).map_err(|fault| fault.exit());
+        assert_eq!(watched, Err(Exit::AlreadyRunning));
     }
 }

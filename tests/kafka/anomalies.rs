@@ -2,6 +2,7 @@
 //! code and a sentence. It never guesses.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use millpond::{Exit, Timestamp};
@@ -199,14 +200,19 @@ fn retention_that_passes_the_first_offset_of_one_partition_moves_that_one_alone(
 #[test]
 fn a_status_looks_again_for_a_commit_whose_checkpoint_it_does_not_find() {
     let world = stopped("behind");
-    let (home, aside) = (world.state().join(format!("{}@1", world.name)), world.state().join("aside"));
-    fs::rename(&home, &aside).unwrap();
+    let home = world.state().join(format!("{}@1", world.name)).join("checkpoints");
+    let aside = tempfile::tempdir_in(world.state()).unwrap();
+    let manifests = |from: &Path, to: &Path| {
+        let files = fs::read_dir(from).unwrap().map(|file| file.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "manifest"));
+        files.map(|path| fs::rename(&path, to.join(path.file_name().unwrap())).unwrap()).count()
+    };
+    assert!(manifests(&home, aside.path()) > 0);
     std::thread::scope(|scope| {
         let status = scope.spawn(|| world.page_views("status", &["--json"]).output().unwrap());
         // As if a commit that released this checkpoint and made another did not show yet.
         std::thread::sleep(Duration::from_secs(2));
-        fs::remove_dir_all(&home).ok();
-        fs::rename(&aside, &home).unwrap();
+        manifests(aside.path(), &home);
         let status = status.join().unwrap();
         assert!(status.status.success(), "{status:?}");
     });

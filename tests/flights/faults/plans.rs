@@ -116,7 +116,7 @@ fn a_job_of_another_name_cannot_write_the_topics_of_this_one() {
     half_way(state.path());
     let other = Run { until_end: true, ..Run::new("other", 1, state.path()) };
     let fault = Job::new("other").run(other, |flow| draw(flow, u64::MAX)).unwrap_err();
-    assert_eq!(fault.exit(), Exit::FixJob, "{fault}");
+    assert_eq!(fault.exit(), Exit::Usage, "{fault}");
     let said = fault.to_string();
     assert!(said.contains("trial@1") && said.contains("other@1") && said.contains("topic"), "{said}");
     assert!(finish(state.path()).unwrap().finished);
