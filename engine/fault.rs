@@ -23,6 +23,7 @@ enum Place {
     Other,
     Missing,
     Locked,
+    Mute,
 }
 
 impl Fault {
@@ -83,6 +84,26 @@ impl Fault {
     #[must_use]
     pub const fn is_locked_out(&self) -> bool {
         matches!(self.place, Place::Locked)
+    }
+
+    /// The same, known as one of a place that hangs up without a word: it may want a password that it does not get, or be away behind what takes
+    /// its calls. A start gives up; what runs was let in before, and waits as long as it takes.
+    ///
+    /// ```
+    /// use millpond_engine::{Exit, Fault};
+    /// let fault = Fault::new(Exit::Usage, "the broker hangs up").mute();
+    /// assert!(fault.is_mute() && !fault.is_locked_out());
+    /// ```
+    #[must_use]
+    pub fn mute(mut self) -> Self {
+        self.place = Place::Mute;
+        self
+    }
+
+    /// Whether it is one of a place that hangs up without a word.
+    #[must_use]
+    pub const fn is_mute(&self) -> bool {
+        matches!(self.place, Place::Mute)
     }
 
     /// The exit code the process ends with.

@@ -7,7 +7,6 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::client::Context;
-use super::login::Refusal;
 use super::producer::REQUEST;
 use super::{Kafka, fault};
 
@@ -85,13 +84,11 @@ impl Kafka {
         request: impl FnMut() -> Result<T, Code>,
     ) -> Result<T, Fault> {
         let brokers = &self.brokers;
-        let lasts = |refusal: &Refusal| refusal.lasts(true, Instant::now());
-        let refusal = || client.and_then(Context::refusal).filter(lasts);
         let answer = until_answered(request, |code, waited| {
             tracing::info!(brokers, "{what}: {code}; asking again");
-            waited < patience && refusal().is_none()
+            waited < patience && client.and_then(|client| client.lasting_refusal(true)).is_none()
         });
-        if let Some(refusal) = refusal().filter(|_| answer.is_err()) {
+        if let Some(refusal) = client.and_then(Context::decisive_refusal).filter(|_| answer.is_err()) {
             return Err(self.locked_out(&refusal));
         }
         answer.map_err(|code| match fault::passes(code) {

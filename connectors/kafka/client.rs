@@ -89,6 +89,16 @@ impl Context {
         self.refusals().longest().cloned()
     }
 
+    /// The broker that has refused us for longer than a job waits that starts, or runs.
+    pub(super) fn lasting_refusal(&self, starting: bool) -> Option<Refusal> {
+        self.refusals().lasting(starting, Instant::now()).cloned()
+    }
+
+    /// The broker that is why a start had no answer for as long as it waited.
+    pub(super) fn decisive_refusal(&self) -> Option<Refusal> {
+        self.refusals().decisive(Instant::now()).cloned()
+    }
+
     /// A request of a producer, one that changes a transaction, ended without an answer.
     pub(super) fn unanswered_request(&self) {
         self.0.unanswered.store(true, Ordering::Release);

@@ -18,7 +18,6 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use super::ask::{self, code};
 use super::client::{Consumer, reports};
 use super::fault::{Class, class};
-use super::login::Refusal;
 use super::producer::REQUEST;
 use super::{Kafka, raw};
 
@@ -154,11 +153,11 @@ impl<'a> Asking<'a> {
                 reported.filter(|(code, _)| trouble.is_none() || *code != Code::AllBrokersDown).or(trouble.take());
             answer
         };
-        let lasts = |refusal: &Refusal| refusal.lasts(true, Instant::now());
-        let refusal = || self.consumer.context().refusal().filter(lasts);
-        let answer = ask::until_answered(request, |_, waited| waited < self.patience && refusal().is_none());
-        match (&answer, refusal()) {
-            (Ok(_), _) => self.consumer.context().answered(),
+        let context = self.consumer.context();
+        let answer =
+            ask::until_answered(request, |_, waited| waited < self.patience && context.lasting_refusal(true).is_none());
+        match (&answer, context.decisive_refusal()) {
+            (Ok(_), _) => context.answered(),
             (Err(_), Some(refusal)) => return Err(self.kafka.locked_out(&refusal)),
             (Err(_), None) => {}
         }

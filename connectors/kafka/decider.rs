@@ -130,7 +130,7 @@ impl KafkaDecider {
     }
 
     /// Asks for as long as waiting helps: a start gives up, a running job says so and goes on waiting until it is stopped.
-    /// Whoever is not let in gives up earlier. `client` is who asks, and `request` hears its reports.
+    /// Whoever is refused gives up earlier. `client` is who asks, and `request` hears its reports.
     fn patiently<T>(
         &self,
         client: &Context,
@@ -138,15 +138,16 @@ impl KafkaDecider {
         request: impl FnMut() -> Result<T, RDKafkaErrorCode>,
     ) -> Result<T, Fault> {
         let starting = self.run.is_empty();
-        let refused = || client.refusal().filter(|refusal| refusal.lasts(starting, Instant::now()));
+        let lasting = || client.lasting_refusal(starting);
         let answer = ask::until_answered(request, |code, waited| {
-            let waits = !(self.patience.exhausted() || starting && waited >= ask::START || refused().is_some());
+            let waits = !(self.patience.exhausted() || starting && waited >= ask::START || lasting().is_some());
             if waits {
                 self.waits(what, &why(client, &code));
             }
             waits
         });
-        if let Some(refusal) = refused().filter(|_| answer.is_err()) {
+        let decisive = || if starting { client.decisive_refusal() } else { lasting() };
+        if let Some(refusal) = decisive().filter(|_| answer.is_err()) {
             return Err(self.kafka.locked_out(&refusal));
         }
         answer.map_err(|code| match fault::passes(code) {

@@ -14,8 +14,9 @@ use super::Kafka;
 
 /// How long a broker may refuse a job that starts. Brokers that start themselves may do so for a moment.
 const START: Duration = Duration::from_secs(3);
-/// How long it may hang up on a job that starts, as soon as they are connected: brokers do that with who does not log in, or speaks without TLS
-/// where they speak with it, and for a moment while they stop.
+/// How long it must have hung up, as soon as they are connected, to be why a start had no answer: brokers do that with who does not log in, or
+/// speaks without TLS where they speak with it, and for a moment while they stop. What stands before a broker that is away does it as well, a
+/// balancer or a tunnel: so a start waits for it as for one that gives no answer, and a job that runs as long as it takes.
 const SPEECHLESS: Duration = Duration::from_secs(8);
 /// A connection that ends sooner was not wanted.
 const SOON_MS: u32 = 1_000;
@@ -59,14 +60,8 @@ impl Why {
 }
 
 impl Refusal {
-    /// Whether it has been so for longer than a job waits that starts, or runs.
-    pub(super) fn lasts(&self, starting: bool, now: Instant) -> bool {
-        let most = match (starting, self.why) {
-            (true, Why::Refused) => START,
-            (true, _) => SPEECHLESS,
-            (false, _) => RUNNING,
-        };
-        now.saturating_duration_since(self.since) >= most
+    fn lasts(&self, why: Why, most: Duration, now: Instant) -> bool {
+        self.why == why && now.saturating_duration_since(self.since) >= most
     }
 }
 
@@ -88,7 +83,7 @@ impl Refusals {
             self.0.remove(broker);
             return;
         }
-        let since = self.0.get(broker).map_or(now, |before| before.since);
+        let since = self.0.get(broker).filter(|before| before.why == why).map_or(now, |before| before.since);
         self.0.insert(broker.to_owned(), Refusal { broker: broker.to_owned(), text: text.to_owned(), why, since });
     }
 
@@ -100,6 +95,18 @@ impl Refusals {
     /// The broker that has refused for the longest time, if one does.
     pub(super) fn longest(&self) -> Option<&Refusal> {
         self.0.values().min_by_key(|refusal| refusal.since)
+    }
+
+    /// The broker that has refused for longer than a job waits that starts, or runs.
+    pub(super) fn lasting(&self, starting: bool, now: Instant) -> Option<&Refusal> {
+        let most = if starting { START } else { RUNNING };
+        self.0.values().find(|refusal| refusal.lasts(Why::Refused, most, now))
+    }
+
+    /// The broker that is why a start had no answer for as long as it waited.
+    pub(super) fn decisive(&self, now: Instant) -> Option<&Refusal> {
+        let mute = || self.0.values().find(|refusal| refusal.lasts(Why::HungUp, SPEECHLESS, now));
+        self.lasting(true, now).or_else(mute)
     }
 }
 
@@ -117,7 +124,12 @@ impl Kafka {
              sasl.mechanism, sasl.username and sasl.password, and for TLS the certificate in ssl.ca.location",
             self.brokers
         );
-        Fault::new(Exit::Usage, text).locked_out()
+        match refusal.why {
+            Why::HungUp => {
+                Fault::new(Exit::Usage, format!("{text}, and whether a broker runs behind that address")).mute()
+            }
+            Why::Refused | Why::Other => Fault::new(Exit::Usage, text).locked_out(),
+        }
     }
 }
 
@@ -135,7 +147,7 @@ mod tests {
         refusals.heard(REFUSED, Why::Refused, then);
         refusals.heard(REFUSED, Why::Refused, after(2));
         refusals.heard("sasl_ssl://b:1/2: Connect to b:1 failed: Connection refused", Why::Other, after(2));
-        let lasts = |refusals: &Refusals| refusals.longest().map(|refusal| refusal.lasts(true, after(4)));
+        let lasts = |refusals: &Refusals| refusals.longest().map(|_| refusals.lasting(true, after(4)).is_some());
         assert_eq!(lasts(&refusals), Some(true), "of another broker nothing is said");
         // It was about to stop, and that is all that was wrong.
         refusals.heard("sasl_ssl://a:1/bootstrap: Connect to a:1 failed: Connection refused", Why::Other, after(3));
@@ -147,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_closed_at_once_was_not_wanted_and_is_waited_for_longer() {
+    fn a_connection_that_is_closed_at_once_was_not_wanted_or_nobody_is_behind_it() {
         let closed = |how: &str| format!("ssl://a:1/bootstrap: Disconnected: connection closed by peer (after {how})");
         assert_eq!(Why::closed(&closed("1ms in state UP, 1 identical error(s) suppressed")), Why::HungUp);
         assert_eq!(Why::closed("ssl://a:1/1: error:0A000086:SSL routines::certificate verify failed"), Why::Refused);
@@ -159,9 +171,16 @@ mod tests {
         );
         let (mut refusals, then) = (Refusals::default(), Instant::now());
         refusals.heard(&closed("1ms in state UP"), Why::HungUp, then);
-        let refusal = refusals.longest().unwrap();
-        let lasts = |starting, secs| refusal.lasts(starting, then + Duration::from_secs(secs));
-        assert_eq!((lasts(true, 7), lasts(true, 8), lasts(false, 299), lasts(false, 300)), (false, true, false, true));
+        let after = |secs| then + Duration::from_secs(secs);
+        let lasts = |refusals: &Refusals, starting| refusals.lasting(starting, after(100_000)).is_some();
+        assert_eq!((lasts(&refusals, true), lasts(&refusals, false)), (false, false), "it ends no waiting");
+        assert_eq!([7, 8].map(|secs| refusals.decisive(after(secs)).is_some()), [false, true]);
+        let fault = Kafka::brokers("a:1").locked_out(refusals.longest().unwrap());
+        assert!(fault.exit() == Exit::Usage && fault.is_mute() && !fault.is_locked_out(), "{fault:?}");
+        // Whoever hung up and now says why has refused only since.
+        refusals.heard("ssl://a:1/bootstrap: certificate verify failed", Why::Refused, after(400));
+        let lasts = |secs| refusals.lasting(false, after(secs)).is_some();
+        assert_eq!((lasts(699), lasts(700)), (false, true));
     }
 
     #[test]

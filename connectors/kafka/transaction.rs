@@ -103,7 +103,13 @@ impl KafkaDecider {
                         self.outputs_are_there(&mut missing)?;
                     }
                 }
-                other => return Ok(other),
+                other => {
+                    if other.is_ok() {
+                        self.writer().poll();
+                        self.voice().answered();
+                    }
+                    return Ok(other);
+                }
             }
         }
     }

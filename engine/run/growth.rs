@@ -182,6 +182,12 @@ impl Growing<'_> {
                 tracing::warn!(source = uid, %fault, "the source does not let us in; waiting");
                 return Ok(());
             }
+            // As one that gives no answer.
+            Err(fault) if fault.is_mute() => {
+                self.locked = None;
+                tracing::warn!(source = uid, %fault, "the partitions could not be looked at");
+                return Ok(());
+            }
             // Once may be a broker that has just started and does not know its topics yet.
             Err(fault) if fault.exit() == Exit::Usage && self.gone > 0 => {
                 let job = env.identity();
@@ -193,6 +199,7 @@ impl Growing<'_> {
             }
             Err(fault) => {
                 self.gone += usize::from(fault.exit() == Exit::Usage);
+                self.locked = None;
                 tracing::warn!(source = uid, %fault, "the partitions could not be looked at");
                 return Ok(());
             }
