@@ -59,7 +59,10 @@ pub struct Status {
     pub until_end: bool,
     /// The newest real epoch.
     pub epoch: u64,
-    /// When it became real, microseconds since 1970.
+    /// Whether an epoch is being made real, whose output may be seen already; `None` of a job that does not run.
+    #[serde(default)]
+    pub committing: Option<bool>,
+    /// When the newest real epoch became so, microseconds since 1970.
     pub last_commit: Option<i64>,
     /// An epoch becomes real at least this often, milliseconds; 0 of a job that does not run.
     #[serde(default)]

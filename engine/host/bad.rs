@@ -148,6 +148,14 @@ impl BadDesk {
         BadDesk { policy, encode: RefCell::new(encode), waiting: RefCell::default(), skipped, dead, again, local }
     }
 
+    /// The node that dead letters go to.
+    pub(crate) const fn sink(&self) -> Option<u32> {
+        match &self.policy {
+            OnBad::DeadLetter(node, _) => Some(*node),
+            OnBad::Fail | OnBad::Skip => None,
+        }
+    }
+
     /// Whether somebody wants the bytes of refused records.
     pub(crate) fn wants_originals(&self) -> bool {
         matches!(self.policy, OnBad::DeadLetter(..))

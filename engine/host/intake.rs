@@ -205,7 +205,8 @@ impl<S: Source> Reading<S> {
         if !requests.is_empty() {
             parts.push((requests_of(&self.uid), requests));
         }
-        self.local.close(self.epoch, Part::Source(parts));
+        let letters = self.bad.sink().map(|sink| (sink, self.local.name(sink).to_owned(), self.promised));
+        self.local.close(self.epoch, Part::Source(parts, letters));
         self.epoch += 1;
         self.move_to(own);
     }

@@ -65,13 +65,8 @@ impl Ledger for Memory {
         Err(Fault::new(Exit::Usage, "not kept here"))
     }
     fn kept(&self, output: &str) -> Result<Option<Vec<Range<u64>>>, Fault> {
-        Ok(self
-            .0
-            .lock()
-            .unwrap()
-            .topics
-            .get(output)
-            .map(|topic| topic.iter().map(|rows| 0..rows.len() as u64).collect()))
+        let world = self.0.lock().unwrap();
+        Ok(world.topics.get(output).map(|topic| topic.iter().map(|rows| 0..rows.len() as u64).collect()))
     }
     fn find(&self, output: &str, time: Timestamp) -> Result<Vec<u64>, Fault> {
         let world = self.0.lock().unwrap();
@@ -110,6 +105,8 @@ fn at(version: u32) -> String {
 struct Job {
     version: u32,
     written: i64,
+    /// What it says that it has written: less while it commits.
+    known: i64,
     runs: bool,
     hangs: bool,
     ahead: i64,
@@ -120,7 +117,7 @@ struct Job {
 
 impl Job {
     fn new(version: u32, ahead: i64) -> Job {
-        Job { version, written: 0, runs: true, hangs: false, ahead, run: 1, before: vec![0; 2] }
+        Job { version, written: 0, known: 0, runs: true, hangs: false, ahead, run: 1, before: vec![0; 2] }
     }
 
     /// The window that it writes as its `n`th: without windows records come out of order.
@@ -129,8 +126,8 @@ impl Job {
     }
 
     fn standing(&self, memory: &Memory) -> Standing {
-        let complete = Timestamp::from_secs(self.written - if self.written < 500 { self.ahead } else { 0 });
-        let newest = (0..self.written).map(|n| self.window(n)).max();
+        let complete = Timestamp::from_secs(self.known - if self.known < 500 { self.ahead } else { 0 });
+        let newest = (0..self.known).map(|n| self.window(n)).max();
         let beyond = newest.map_or(Timestamp::MIN, |newest| Timestamp::from_secs(newest).plus_micros(1));
         let outputs =
             BTreeMap::from([(OUT.to_owned(), OutputReached { complete, beyond, ..OutputReached::default() })]);
@@ -140,10 +137,10 @@ impl Job {
             state: if self.runs { State::Running } else { State::Stopped },
             lag: Some(0),
             run: self.run.to_string(),
-            epoch: self.written.unsigned_abs(),
+            epoch: self.known.unsigned_abs(),
             reached: Reached {
                 watermark: complete,
-                newest: Timestamp::from_secs(self.written),
+                newest: Timestamp::from_secs(self.known),
                 outputs,
                 ..Reached::default()
             },
@@ -160,6 +157,7 @@ impl Job {
             topic[(window / 2 % 2) as usize].push(window);
         }
         self.written += windows;
+        self.known = self.written;
     }
 
     fn beat(&self, memory: &Memory) {
@@ -259,16 +257,16 @@ fn switch(memory: &Memory, jobs: &[Job], to: Option<u32>, lead: Duration) {
     let mut ends =
         |output: &Output| Ok(memory.kept(&output.at)?.unwrap_or_default().iter().map(|kept| kept.end).collect());
     let mut find = |output: &Output, time| memory.find(&output.at, time);
-    // As they were at some time before that.
-    let before = jobs.iter().map(|job| ((job.version, OUT.to_owned()), job.before.clone())).collect::<BTreeMap<_, _>>();
+    // As they were at some time before that, of those that did not commit just then.
+    let whole = jobs.iter().filter(|job| job.runs && job.known == job.written);
+    let before = whole.map(|job| ((job.version, OUT.to_owned()), job.before.clone())).collect::<BTreeMap<_, _>>();
     let gates = Gates { compared_within: None, ..Gates::default() };
     if to.is_some_and(|to| silent.contains(&to)) {
         return;
     }
     // A refusal changes nothing.
     let _ = registry::change(memory, JOB, |entry| {
-        let (now, silent) = (Timestamp::EPOCH, &silent);
-        let before = &before;
+        let (now, silent, before) = (Timestamp::EPOCH, &silent, &before);
         let mut facts = Facts { now, lead, fresh: &fresh, silent, before, find: &mut find, ends: &mut ends };
         let decided = match to {
             Some(to) => entry.promote(to, entry.live(), &gates, &mut facts)?,
@@ -296,9 +294,12 @@ fn trial(seed: u64) {
         let job = &mut jobs[one];
         let well = job.runs && !job.hangs;
         match dice.below(20) {
+            // Seen first, said later.
+            0..=5 if well && job.known < job.written => job.known = job.written,
             0..=5 if well => {
-                let most = 1 + dice.below(4) as i64;
-                job.epoch(&memory, most);
+                let known = job.known;
+                job.epoch(&memory, 1 + dice.below(4) as i64);
+                job.known = if dice.below(2) == 0 { known } else { job.known };
             }
             6..=7 if well => job.beat(&memory),
             16 => job.before = memory.ends(job.version),
@@ -309,7 +310,7 @@ fn trial(seed: u64) {
             9 => switch(&memory, &jobs, None, lead),
             10 if dice.below(4) == 0 => {
                 job.runs ^= true;
-                job.hangs = false;
+                (job.hangs, job.known) = (false, job.written);
                 if job.runs {
                     // Another run takes over; what the last one had to say may come yet.
                     over.push((job.version, Standing { state: State::Stopped, ..job.standing(&memory) }));

@@ -26,7 +26,8 @@ pub struct Facts<'a> {
     pub fresh: &'a BTreeMap<u32, Standing>,
     /// Versions of this host that gave no answer, or whose state cannot be read: they count as stopped where they said last that they were.
     pub silent: &'a BTreeSet<u32>,
-    /// Where the partitions of a version's output ended before it was asked how it stands, by version and output: what lies before is in its word.
+    /// Where the partitions of a version's output ended before it was asked how it stands, by version and output, where all that lies before is in
+    /// its word.
     pub before: &'a BTreeMap<(u32, String), Vec<u64>>,
     /// Offsets of an output's partitions before which nothing of an event time or later lies.
     pub find: &'a mut dyn FnMut(&Output, Timestamp) -> Result<Vec<u64>, Fault>,
@@ -253,7 +254,7 @@ impl Entry {
         let ends = if stopped { Some((facts.ends)(old)?) } else { None };
         // Output is in no order of event time, and what was written so far may all lie below the switch. Then it is read from where it ended.
         let starts = match facts.before.get(&(to, new.name.clone())) {
-            Some(before) if facts.fresh.contains_key(&to) && of(taken, new).beyond <= from => before.clone(),
+            Some(before) if facts.fresh.contains_key(&to) && says_below(taken, new, from) => before.clone(),
             _ => (facts.find)(new, from)?,
         };
         Ok(Turn { from, starts, ends, more: More::new() })
@@ -296,6 +297,11 @@ impl OutputReached {
             whole_millis(self.complete.max(self.beyond))
         }
     }
+}
+
+/// Whether a version says of an output that it has written nothing of an event time or later. One that says nothing of it may have.
+fn says_below(seen: &Seen, output: &Output, from: Timestamp) -> bool {
+    seen.standing.reached.outputs.get(&output.sink).is_some_and(|reached| reached.beyond <= from)
 }
 
 /// The first whole millisecond that is not before: Kafka keeps event times no finer.

@@ -301,6 +301,9 @@ fn readers_begin_where_a_version_ended_before_it_was_asked_when_nothing_of_the_s
     let reached = OutputReached { complete: at(50), beyond: at(9_000), ..OutputReached::default() };
     far.reached.outputs.insert("out".to_owned(), reached);
     assert_eq!(starts(Some(far), &known), [0]);
+    let mut silent = standing(50);
+    silent.reached.outputs.clear();
+    assert_eq!(starts(Some(silent), &known), [0], "it says nothing of the output");
 }
 
 #[test]

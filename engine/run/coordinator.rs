@@ -316,6 +316,7 @@ impl Coordinator {
             }
         };
         self.publish()?;
+        self.shared.committing.store(true, Ordering::SeqCst);
         let clock = clock::wall();
         let period = self.interval.max(HEARTBEAT);
         let record = CommitRecord {
@@ -352,6 +353,7 @@ impl Coordinator {
         let files = manifest.files.clone();
         *self.committed.lock().expect("no holder of this lock panics") =
             Committed { epoch, clock: Some(clock), files, written: self.written.get(), reached: reached(&manifest) };
+        self.shared.committing.store(false, Ordering::SeqCst);
         if !self.merging && choose(&manifest.files).is_some() {
             self.merging = true;
             // The keeper leaves last.

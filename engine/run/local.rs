@@ -16,8 +16,9 @@ use crate::{Exit, Fault, Fires, Origin};
 pub(crate) enum Part {
     /// A sink: its node and name, and the event time below which nothing more comes to it.
     Sink(u32, String, Timestamp),
-    /// A source's positions, and those of what it is asked for again.
-    Source(Vec<(String, Vec<PartitionState>)>),
+    /// A source's positions, and those of what it is asked for again; and of the sink of dead letters, which is no operator, what one of those says:
+    /// nothing that is read later lies below the source's watermark.
+    Source(Vec<(String, Vec<PartitionState>)>, Option<(u32, String, Timestamp)>),
     /// An operator's state.
     State(Section, Fires),
 }
@@ -134,7 +135,10 @@ impl Local {
             (0, Closed { epoch, worker, delta: Delta::default(), groups, sources, sinks, fired, sent: 0 })
         });
         match part {
-            Part::Source(positions) => closed.sources.extend(positions),
+            Part::Source(positions, letters) => {
+                closed.sources.extend(positions);
+                closed.sinks.extend(letters);
+            }
             Part::Sink(node, uid, complete) => closed.sinks.push((node, uid, complete)),
             Part::State(section, fires) => {
                 closed.fired.push((section.uid().to_owned(), fires));

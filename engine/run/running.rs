@@ -1,5 +1,6 @@
 //! A job that runs in the background: how to stop it, wait for it, and ask how it is.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -134,8 +135,11 @@ fn report(
     metrics: &Metrics,
     held: &Held,
 ) -> Status {
+    // Before the rest: whatever could be seen when no epoch was being committed is in what is said then.
+    let committing = shared.map(|shared| shared.committing.load(Ordering::SeqCst));
     let committed = committed.lock().expect("no holder of this lock panics").clone();
     let mut status = base.clone();
+    status.committing = committing;
     status.epoch = committed.epoch;
     status.last_commit = committed.clock.map(Timestamp::micros);
     status.checkpoint_bytes = committed.files.iter().map(|file| file.bytes).sum();

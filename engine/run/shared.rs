@@ -149,6 +149,8 @@ pub(crate) struct Shared {
     /// Leave without closing anything.
     aborted: AtomicBool,
     pub(crate) input_bytes: AtomicU64,
+    /// An epoch is being made real: its output may be seen, and what is said of the job does not have it yet.
+    pub(crate) committing: AtomicBool,
     pub(crate) events: Sender<Event>,
     pub(crate) closed: Sender<Closed>,
     pub(crate) patience: Patience,
@@ -184,6 +186,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
             input_bytes: AtomicU64::new(0),
+            committing: AtomicBool::new(false),
             events,
             closed,
             patience,

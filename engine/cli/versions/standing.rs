@@ -46,6 +46,18 @@ pub(super) fn of(status: &Status, ledger: &dyn Ledger, outputs: &[Output]) -> Re
     })
 }
 
+/// Whether what could be seen of a version's outputs before it was asked is in its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// All of it: it runs, and commits nothing just then.
+    Whole,
+    /// It commits: asked again behind that, all of it.
+    Soon,
+    /// Maybe not: what is delivered at least once is seen before its epoch is real, and of a version that does not run nobody knows what of a
+    /// commit that it died in is seen already.
+    Part,
+}
+
 impl Job<'_> {
     /// Whether a version keeps its state here. Of one that does not, running elsewhere or under another directory, its own word is all there is.
     pub(super) fn is_here(&self, number: u32, version: &Version) -> bool {
@@ -57,11 +69,11 @@ impl Job<'_> {
         self.asked(number, version).map(|(standing, _)| standing)
     }
 
-    /// The same, and whether all that can be seen of its outputs is in that: what is delivered at least once is seen before its epoch is real.
-    pub(super) fn asked(&self, number: u32, version: &Version) -> Result<(Standing, bool), Fault> {
+    /// The same, and whether all that could be seen of its outputs before it was asked is in that.
+    pub(super) fn asked(&self, number: u32, version: &Version) -> Result<(Standing, Word), Fault> {
         let env = self.at(number);
         if !self.is_here(number, version) {
-            return Ok((version.standing.clone(), false));
+            return Ok((version.standing.clone(), Word::Part));
         }
         let status = match ask(&env.home(), "status")? {
             Some(answer) => serde_json::from_value(answer).map_err(|error| {
@@ -73,12 +85,21 @@ impl Job<'_> {
                 // It never committed anything.
                 Err(_) if version.standing.epoch == 0 => {
                     let state = if is_held(&env.home())? { version.standing.state } else { State::Stopped };
-                    return Ok((Standing { state, ..version.standing.clone() }, false));
+                    return Ok((Standing { state, ..version.standing.clone() }, Word::Part));
                 }
                 Err(fault) => return Err(fault),
             },
         };
-        let whole = status.delivery != Delivery::AtLeastOnce.name();
-        Ok((of(&status, &*self.ledger, &version.outputs)?, whole))
+        let word = match status.committing {
+            Some(committing) if status.delivery != Delivery::AtLeastOnce.name() => {
+                if committing {
+                    Word::Soon
+                } else {
+                    Word::Whole
+                }
+            }
+            _ => Word::Part,
+        };
+        Ok((of(&status, &*self.ledger, &version.outputs)?, word))
     }
 }

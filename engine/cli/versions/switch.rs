@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use millpond_state::Timestamp;
 
 use super::Job;
+use super::standing::Word;
 use crate::cli::options::{flag, id};
 use crate::cli::{JobMain, terminal};
 use crate::registry::{self, Decided, Entry, Facts, Gates, Output, Standing, State};
@@ -50,6 +51,9 @@ pub(in crate::cli) fn rollback(main: &JobMain, matches: &ArgMatches) -> Result<E
 
 /// So often it is looked again when something changed while the fence was taken; then all is looked up under it.
 const LOOKS: u32 = 3;
+/// So often, and this long each time, the end of a commit is waited for that is under way when a version is asked.
+const COMMITS: u32 = 25;
+const COMMIT: Duration = Duration::from_millis(20);
 
 /// What was found out before the fence is taken, which is held for a moment only: every beat of every job takes it too.
 struct Known {
@@ -95,10 +99,18 @@ impl Job<'_> {
             for output in version.outputs.iter().filter(|output| !output.upsert) {
                 before.insert((number, output.name.clone()), self.ends(output)?);
             }
-            match self.asked(number, version) {
-                Ok((standing, whole)) => {
+            let mut answer = self.asked(number, version);
+            for _ in 0..COMMITS {
+                if !matches!(answer, Ok((_, Word::Soon))) {
+                    break;
+                }
+                std::thread::sleep(COMMIT);
+                answer = self.asked(number, version);
+            }
+            match answer {
+                Ok((standing, word)) => {
                     known.fresh.insert(number, standing);
-                    known.before.extend(before.into_iter().filter(|_| whole));
+                    known.before.extend(before.into_iter().filter(|_| word == Word::Whole));
                 }
                 Err(fault) if needed == Some(number) => return Err(fault),
                 Err(fault) => {
