@@ -219,11 +219,14 @@ impl KafkaDecider {
     pub(super) fn init(&mut self) -> Result<(), Fault> {
         self.commits = None;
         let exhausted = || self.patience.exhausted();
-        let what = format!("job {}", self.job);
-        let made = self.kafka.take_over(&self.job, self.largest(), &what, exhausted, |client, request| {
+        let made = self.kafka.take_over(&self.job, self.largest(), exhausted, |client, request| {
             self.patiently(client, "taking over the transactions", request)
         })?;
-        self.commits = Some(made);
+        let others = || {
+            let text = format!("job {}: other instances keep taking over its transactions", self.job);
+            Fault::new(Exit::AlreadyRunning, text)
+        };
+        self.commits = Some(made.ok_or_else(others)?);
         if self.delivery == Delivery::ExactlyOnce {
             // They were the earlier producer's.
             self.handles.clear();

@@ -96,37 +96,60 @@ impl KafkaLedger {
     }
 
     /// Fences every other one that writes under a transactional id.
-    fn fence(&self, id: &str, what: &str, largest: u64) -> Result<Producer, Fault> {
+    fn fence(&self, id: &str, what: &str, largest: u64) -> Result<(Producer, Context), Fault> {
         let patiently = |client: &Context, request: &mut dyn FnMut() -> Result<bool, Code>| {
             self.kafka.ask_within(PATIENCE, Some(client), what, request)
         };
-        Ok(self.kafka.take_over(id, largest, what, || false, patiently)?.0)
+        let others = || {
+            let text =
+                format!("{what} at {}: others keep taking it over at the same time; ask again", self.kafka.brokers);
+            Fault::new(Exit::Retry, text)
+        };
+        self.kafka.take_over(id, largest, || false, patiently)?.ok_or_else(others)
     }
 
-    /// One decision under the fence. `None` when somebody else came in between, or the outcome is not known.
+    /// One decision under the fence. A failure is one after which it is made anew: somebody else came in between, the outcome is not known, or
+    /// the topic is not known everywhere yet.
     fn attempt(
         &self,
         own: Own<'_>,
         largest: u64,
         decide: &mut dyn FnMut() -> Result<Vec<Added>, Fault>,
-    ) -> Result<Option<()>, Fault> {
-        let mut producer = self.fence(own.writer, &format!("taking over topic {}", own.topic), largest)?;
+    ) -> Result<Result<(), Failure>, Fault> {
+        let (mut producer, voice) = self.fence(own.writer, &format!("taking over topic {}", own.topic), largest)?;
         let added = decide()?;
         if added.is_empty() {
-            return Ok(Some(()));
+            return Ok(Ok(()));
         }
         match write(&mut producer, own.topic, &added) {
-            Ok(()) => Ok(Some(())),
-            Err(failure) if failure.fenced() || fault::passes(failure.code()) || failure.class() != Class::Unknown => {
-                tracing::info!(%failure, "a decision is made anew");
-                Ok(None)
+            Ok(()) => Ok(Ok(())),
+            Err(failure) => {
+                producer.poll();
+                match lasting(&failure, voice.refused().map(|(code, _)| code)) {
+                    None => {
+                        tracing::info!(%failure, "a decision is made anew");
+                        Ok(Err(failure))
+                    }
+                    Some(code) => Err(Fault::new(
+                        fault::written(code),
+                        format!(
+                            "topic {} at {} cannot be written with records of up to {largest} bytes: {failure} ({code})",
+                            own.topic, self.kafka.brokers
+                        ),
+                    )),
+                }
             }
-            Err(failure) => Err(Fault::new(
-                Exit::FixJob,
-                format!("topic {} at {} cannot be written: {failure}", own.topic, self.kafka.brokers),
-            )),
         }
     }
+}
+
+/// Why a decision fails that would fail again; `None` when it may be made anew. `refused` is why a record was not written, as the cluster says.
+fn lasting(failure: &Failure, refused: Option<Code>) -> Option<Code> {
+    let code = refused.unwrap_or(failure.code());
+    let passes = matches!(fault::class(code), fault::Class::Passing | fault::Class::Missing);
+    // A record that was not taken asks for an abort as well, but no other attempt will have it taken.
+    let aborts = refused.is_none() && failure.class() == Class::Abort && fault::written(code) == Exit::Retry;
+    (!(failure.fenced() || passes || aborts)).then_some(code)
 }
 
 /// One transaction with these records.
@@ -190,9 +213,11 @@ impl Ledger for KafkaLedger {
         } else if self.partitions(own.topic)?.is_none() {
             self.kafka.prepare(&mut [Output::compacted(own.topic)], true, 1)?;
         }
+        let mut last = String::new();
         for attempt in 0..ATTEMPTS {
-            if self.attempt(own, largest, decide)?.is_some() {
-                return Ok(());
+            match self.attempt(own, largest, decide)? {
+                Ok(()) => return Ok(()),
+                Err(failure) => last = failure.to_string(),
             }
             // Two that fence each other in step would do so for ever.
             let jitter = u64::from(std::process::id()).wrapping_mul(u64::from(attempt) + 1) % 50;
@@ -201,7 +226,7 @@ impl Ledger for KafkaLedger {
         Err(Fault::new(
             Exit::Retry,
             format!(
-                "topic {} at {} was written by others {ATTEMPTS} times in between; ask again",
+                "topic {} at {} could not be written {ATTEMPTS} times, mostly as others came in between ({last}); ask again",
                 own.topic, self.kafka.brokers
             ),
         ))
@@ -304,5 +329,29 @@ impl Ledger for KafkaLedger {
                 None => Err(Code::Unknown),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_is_made_anew_only_where_that_may_help() {
+        let failure = |code, abort| Failure::new(code, false, abort, String::new());
+        let untaken = Failure::untaken(Code::MessageSizeTooLarge, "t");
+        assert_eq!(lasting(&untaken, None), Some(Code::MessageSizeTooLarge));
+        assert_eq!(lasting(&failure(Code::Fenced, false), None), None);
+        assert_eq!(lasting(&failure(Code::OperationTimedOut, false), None), None);
+        assert_eq!(lasting(&failure(Code::UnknownTopicOrPartition, true), None), None, "it was just made");
+        // Records were not delivered: what the cluster said of one tells whether it would be again.
+        let commit = failure(Code::Inconsistent, true);
+        assert_eq!(lasting(&commit, None), None);
+        assert_eq!(lasting(&commit, Some(Code::NotEnoughReplicas)), None);
+        assert_eq!(lasting(&commit, Some(Code::MessageSizeTooLarge)), Some(Code::MessageSizeTooLarge));
+        assert_eq!(
+            lasting(&failure(Code::TransactionalIdAuthorizationFailed, false), None),
+            Some(Code::TransactionalIdAuthorizationFailed)
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond_engine::{Exit, Fault};
+use millpond_engine::Fault;
 use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::BaseConsumer;
@@ -58,18 +58,18 @@ impl Kafka {
         Ok((made.map_err(|error| fault::client(&self.brokers, &error))?, context))
     }
 
-    /// A new producer that has ended every earlier one of this transactional id, by requests that `patiently` repeats. `who` takes over.
+    /// A new producer that has ended every earlier one of this transactional id, by requests that `patiently` repeats. `None`
+    /// when others keep taking over.
     ///
     /// # Errors
-    /// What `patiently` answers; that others keep taking over, too.
+    /// What `patiently` answers.
     pub(super) fn take_over(
         &self,
         id: &str,
         largest: u64,
-        who: &str,
         exhausted: impl Fn() -> bool,
         patiently: impl Fn(&Context, &mut dyn FnMut() -> Result<bool, Code>) -> Result<bool, Fault>,
-    ) -> Result<(Producer, Context), Fault> {
+    ) -> Result<Option<(Producer, Context)>, Fault> {
         let mut tries = 0;
         loop {
             let made = self.producer(&Purpose::Commits(id.to_owned()), largest)?;
@@ -83,14 +83,13 @@ impl Kafka {
                 }
             })?;
             if mine {
-                return Ok(made);
+                return Ok(Some(made));
             }
             // Another one takes over at this very moment. Whoever is last goes on, and the other one finds his record; this producer is
             // of no more use.
             tries += 1;
             if tries == TAKES || exhausted() {
-                let text = format!("{who}: other instances keep taking over its transactions");
-                return Err(Fault::new(Exit::AlreadyRunning, text));
+                return Ok(None);
             }
             std::thread::sleep(ask::AGAIN);
         }

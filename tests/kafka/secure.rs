@@ -66,7 +66,8 @@ fn who_is_not_let_in_is_told_soon_and_without_the_password() {
                 let began = Instant::now();
                 let said = through(&world, &listener, &settings).fail(Exit::Usage);
                 println!("after {:?}", began.elapsed());
-                assert!(began.elapsed() < Duration::from_secs(55), "it took {:?}", began.elapsed());
+                // Whoever is hung up on waits as for a cluster that gives no answer.
+                assert!(began.elapsed() < Duration::from_secs(100), "it took {:?}", began.elapsed());
                 for word in
                     words.iter().chain(&[listener.as_str(), "does not let the job in", "check security.protocol"])
                 {
