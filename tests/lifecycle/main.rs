@@ -16,6 +16,7 @@ mod world;
 
 mod ends;
 mod flights;
+mod letters;
 mod refusals;
 mod replays;
 mod savepoints;

@@ -80,8 +80,14 @@ impl World {
 
     /// Starts a version and leaves it running.
     pub(crate) fn start(&self, version: u32) -> Running {
-        let words = format!("run --job-version {version} --checkpoint-interval 50ms");
-        let mut command = self.command(&words);
+        self.start_with(version, "")
+    }
+
+    /// The same, with these options.
+    pub(crate) fn start_with(&self, version: u32, options: &str) -> Running {
+        let words = format!("run --job-version {version} --checkpoint-interval 50ms {options}");
+        let words = words.trim_end();
+        let mut command = self.command(words);
         Running { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() }
     }
 

@@ -239,7 +239,7 @@ fn stretches(
             continue;
         }
         let begun = begun(job, sides, [output, other])?;
-        let since = time(matches, id::SINCE).unwrap_or(begun);
+        let since = time(matches, id::SINCE).map_or(begun, |asked| asked.max(begun));
         let narrowed = since > begun || time(matches, id::UNTIL).is_some_and(|asked| asked < until);
         let until = time(matches, id::UNTIL).map_or(until, |asked| asked.min(until));
         // In whole milliseconds: Kafka keeps event times no finer, so that a row is on the same side of the end in both.

@@ -40,11 +40,13 @@ pub(in crate::cli) fn versions(main: &JobMain, matches: &ArgMatches) -> Result<E
     Ok(Exit::Finished)
 }
 
-/// The outputs whose readers still wait for a version to reach the newest switch, by the registry's word, which is what they go by.
+/// The outputs whose readers still wait for a version to reach a switch, the newest one they wait at, by the registry's word, which is what they go
+/// by.
 fn waiting(entry: &Entry) -> BTreeMap<String, u32> {
-    let [.., before, last] = &entry.line[..] else { return BTreeMap::new() };
-    let waits = last.outputs.iter().filter(|(name, turn)| entry.complete(before.version, name, turn.from).is_none());
-    waits.map(|(name, _)| (name.clone(), before.version)).collect()
+    let pairs = entry.line.iter().zip(entry.line.iter().skip(1));
+    let turns = pairs.flat_map(|(leg, next)| next.outputs.iter().map(move |(name, turn)| (leg.version, name, turn)));
+    let waits = turns.filter(|(before, name, turn)| entry.waits(*before, name, turn));
+    waits.map(|(before, name, _)| (name.clone(), before)).collect()
 }
 
 fn page(entry: &Entry, waiting: &BTreeMap<String, u32>, now: i64) -> String {
@@ -87,7 +89,9 @@ fn page(entry: &Entry, waiting: &BTreeMap<String, u32>, now: i64) -> String {
             let at = entry.output(leg.version, &output.name).map_or("-", |output| &output.at);
             let from = leg.from(&output.name);
             let state = match waiting.get(&output.name) {
-                Some(before) if index + 1 == entry.line.len() => format!("waits for version {before} to get there"),
+                Some(before) if index > 0 && entry.line[index - 1].version == *before => {
+                    format!("waits for version {before} to get there")
+                }
                 _ => String::new(),
             };
             line.row([output.name.clone(), figures::place(from), leg.version.to_string(), at.to_owned(), state]);

@@ -58,8 +58,13 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
         ));
     }
     // A build that cannot be drawn as that version knows nothing of its letters.
-    let draw = recorded::draw(main, matches, &env)?;
-    if let Some(left) = dead::left_in_words(matches, &env, &draw).filter(|_| !known.retiring) {
+    let left = match recorded::draw(main, matches, &env) {
+        Ok(draw) => dead::left_in_words(matches, &env, &draw),
+        Err(fault) => {
+            Some(format!("how many dead letters of {who} have not gone through again is not known ({fault})"))
+        }
+    };
+    if let Some(left) = left.filter(|_| !known.retiring) {
         what.push_str(&format!("; {left}, and what they hold is lost to it"));
     }
     if flag(matches, id::DRY_RUN) {
