@@ -308,8 +308,8 @@ impl Ledger for KafkaLedger {
                 continue;
             }
             let empty = kept.iter().all(|kept| kept.is_empty());
-            if !empty && outlets::written_by(&self.kafka, &group, topic, owner)?.is_none() {
-                tracing::warn!(topic, owner, "the topic's last records are not its own; it is let alone");
+            if !empty && !outlets::written_by_none_but(&self.kafka, &group, topic, owner)? {
+                tracing::warn!(topic, owner, "not all of the topic's last records are its own; it is let alone");
                 continue;
             }
             self.kafka.ask(&format!("deleting topic {topic}"), || {

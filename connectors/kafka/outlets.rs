@@ -201,9 +201,43 @@ pub(super) fn written_by(
     topic: &str,
     job: &str,
 ) -> Result<Option<u32>, Fault> {
+    let mut found = None;
+    each_mark(kafka, consumer, topic, |partition, mark| {
+        found = found.or(is_of(job, mark).then_some(partition));
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
+/// Whether every partition of `topic` that has a record ends with one of `job`. Where several write one topic, hardly ever.
+pub(super) fn written_by_none_but(
+    kafka: &Kafka,
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    job: &str,
+) -> Result<bool, Fault> {
+    let mut all = true;
+    each_mark(kafka, consumer, topic, |_, mark| {
+        all &= is_of(job, mark);
+        all
+    })?;
+    Ok(all)
+}
+
+fn is_of(job: &str, mark: &[u8]) -> bool {
+    mark.strip_prefix(job.as_bytes()).is_some_and(|rest| rest.starts_with(b" "))
+}
+
+/// Shows the `millpond` header of the last committed record of each partition that has one, empty where the record has none, until `look` has
+/// seen enough.
+fn each_mark(
+    kafka: &Kafka,
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    mut look: impl FnMut(u32, &[u8]) -> bool,
+) -> Result<(), Fault> {
     let looking = format!("looking for earlier output in topic {topic}");
-    let Some(count) = kafka.ask(&looking, || partitions(consumer.client(), topic))? else { return Ok(None) };
-    let ours = format!("{job} ");
+    let Some(count) = kafka.ask(&looking, || partitions(consumer.client(), topic))? else { return Ok(()) };
     for partition in 0..count {
         let number = i32::try_from(partition).unwrap_or(i32::MAX);
         let ends = kafka.ask(&looking, || consumer.fetch_watermarks(topic, number, REQUEST).map_err(code))?;
@@ -216,11 +250,11 @@ pub(super) fn written_by(
             }
             back = back.saturating_mul(8);
         };
-        if mark.is_some_and(|mark| mark.starts_with(ours.as_bytes())) {
-            return Ok(Some(partition));
+        if mark.is_some_and(|mark| !look(partition, &mark)) {
+            break;
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// The `millpond` header of the last record of a partition at or after `from`, empty when it has none; `None` when there is no record.

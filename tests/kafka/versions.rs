@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::clicks::Clicks;
-use crate::producers::CLICKS;
+use crate::producers::{CLICKS, Writer};
 use crate::reader::read;
 use crate::world::World;
 
@@ -310,4 +310,21 @@ fn a_replay_that_retention_will_overtake_is_warned_before_anything_is_deleted() 
     assert!(said.contains("takes offsets before 20000 within 3600s"), "{said}");
     replay.stop();
     replay.succeed();
+}
+
+#[test]
+fn a_topic_that_others_write_too_outlives_the_version_that_is_retired() {
+    let world = World::new("shared", 2);
+    world.feed(3_000);
+    for version in ["1", "2"] {
+        well(&world, "run", &["--until-end", "--job-version", version]);
+    }
+    let [views, late] = ["views", "late"].map(|name| format!("{}.v2", world.topic(name)));
+    let theirs = Writer::plain(&world.cluster, &views);
+    theirs.record(1, Some(b"theirs"), Some(b"theirs"));
+    theirs.flush();
+    let said = call(&world, "retire", &["2", "--yes"]);
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && text.contains("it is let alone"), "{said:?}");
+    assert_eq!((world.cluster.partitions(&views), world.cluster.partitions(&late)), (Some(2), None));
 }
