@@ -4,7 +4,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,8 +55,8 @@ struct State {
     stalled: usize,
     go: u64,
     held: Option<Held>,
-    /// Numbers of requests that were delivered late, once they are answered.
-    answered: HashSet<[u8; 4]>,
+    /// Connections and numbers of requests that were delivered late, once they are answered.
+    answered: HashSet<(SocketAddr, [u8; 4])>,
     open: Vec<(TcpStream, TcpStream)>,
 }
 
@@ -124,9 +124,11 @@ impl Proxy {
         self.shared.state().steps = steps.iter().copied().collect();
     }
 
-    /// Nothing happens to requests from now on, and those that wait go on.
+    /// Nothing happens to requests from now on, those that wait go on, and what was held back is never delivered.
     pub(crate) fn calm(&self) {
         self.next(&[]);
+        let held = self.shared.state().held.take();
+        held.iter().for_each(|held| _ = held.broker.shutdown(Shutdown::Both));
         self.go_on();
     }
 
@@ -155,8 +157,8 @@ impl Proxy {
     pub(crate) fn deliver(&self) {
         let Held { request, mut broker } = self.shared.state().held.take().unwrap();
         broker.write_all(&request).unwrap();
-        let number: [u8; 4] = request[8..12].try_into().unwrap();
-        self.shared.until("the late request is answered", |state| state.answered.remove(&number).then_some(()));
+        let late = (broker.local_addr().unwrap(), request[8..12].try_into().unwrap());
+        self.shared.until("the late request is answered", |state| state.answered.remove(&late).then_some(()));
         let _ = broker.shutdown(Shutdown::Both);
     }
 
@@ -211,7 +213,7 @@ fn connect(shared: &Arc<Shared>, client: TcpStream, broker: TcpStream) {
             drop(lost);
             if at_client.write_all(&answer).is_err() {
                 // Cut off, and what was held back is answered now.
-                to_client.state().answered.insert(number);
+                to_client.state().answered.extend(from_broker.local_addr().map(|connection| (connection, number)));
                 to_client.changed.notify_all();
             }
         }
@@ -235,6 +237,8 @@ fn forward(
         match step {
             None | Some(Step::Pass(_)) => {}
             Some(Step::Hold(_)) => {
+                // Ports are used again.
+                state.answered.clear();
                 state.held = Some(Held { request, broker: broker.try_clone()? });
                 shared.changed.notify_all();
                 return Ok(true);

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as rd;
@@ -18,6 +18,8 @@ use super::super::client::Context;
 use super::super::failure::Failure;
 use super::hear;
 
+/// How long one look takes whether everything is delivered. librdkafka's own take up to 10 ms, since deliveries that need no report wake nobody.
+const STEP: Duration = Duration::from_millis(1);
 /// How long what is thrown away may take to be reported.
 const PURGED: Duration = Duration::from_millis(500);
 
@@ -180,8 +182,12 @@ impl Producer {
     /// # Errors
     /// As librdkafka classes them.
     pub(in crate::kafka) fn commit(&self, within: Duration) -> Result<(), Failure> {
+        let began = Instant::now();
+        // Where the time is over, the call itself says so, or what else is wrong.
+        let _ = self.flush(within / 2);
+        let rest = within.saturating_sub(began.elapsed()).max(STEP);
         // SAFETY: the client lives; the error, if any, is taken over.
-        unsafe { failed(rd::rd_kafka_commit_transaction(self.client.native_ptr(), millis(within))) }
+        unsafe { failed(rd::rd_kafka_commit_transaction(self.client.native_ptr(), millis(rest))) }
     }
 
     /// Waits until everything handed over is delivered or has failed.
@@ -189,10 +195,14 @@ impl Producer {
     /// # Errors
     /// When that takes longer.
     pub(in crate::kafka) fn flush(&self, within: Duration) -> Result<(), RDKafkaErrorCode> {
-        // SAFETY: the client lives.
-        match unsafe { rd::rd_kafka_flush(self.client.native_ptr(), millis(within)) } {
-            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            error => Err(error.into()),
+        let began = Instant::now();
+        loop {
+            // SAFETY: the client lives.
+            match unsafe { rd::rd_kafka_flush(self.client.native_ptr(), millis(STEP)) } {
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => return Ok(()),
+                rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT if began.elapsed() < within => {}
+                error => return Err(error.into()),
+            }
         }
     }
 }
