@@ -140,7 +140,7 @@ fn a_record_that_arrives_after_its_transaction_was_aborted_and_sent_again_change
     let job = world.start(job);
     while_fed(&world, || {
         proxy.stalled();
-        assert!(job.said().contains("a transaction failed"), "{}", job.said());
+        assert!(job.said().contains("Fatal transaction error"), "{}", job.said());
         proxy.deliver();
         proxy.go_on();
     });
