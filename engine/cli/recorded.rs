@@ -117,8 +117,18 @@ pub(super) fn draw(job: &JobMain, matches: &ArgMatches, env: &Env) -> Result<Arc
         Err(fault) if fault.exit() == Exit::Retry => return Err(fault),
         entry => entry.ok().flatten(),
     };
-    let Some(version) = entry.as_ref().and_then(|entry| entry.versions.get(&env.version)) else { return Ok(draw) };
-    let matches = with(job, matches, &version.options).map_err(|refused| {
+    match entry.as_ref().and_then(|entry| entry.versions.get(&env.version)) {
+        Some(version) => draw_as(job, matches, env, &version.options),
+        None => Ok(draw),
+    }
+}
+
+/// The same, for whoever knows already what the registry has of the version.
+///
+/// # Errors
+/// As [`draw`].
+pub(super) fn draw_as(job: &JobMain, matches: &ArgMatches, env: &Env, recorded: &Options) -> Result<Arc<Draw>, Fault> {
+    let matches = with(job, matches, recorded).map_err(|refused| {
         let words = refused.to_string();
         let why = words.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let text = format!("this build refuses an option that {} was started with: {why}; give it", env.identity());

@@ -6,7 +6,7 @@ use clap::ArgMatches;
 
 use super::options::{self, flag, id};
 use super::table::Table;
-use super::{JobMain, figures, progress, stopped, terminal};
+use super::{JobMain, figures, progress, recorded, stopped, terminal};
 use crate::control::ask;
 use crate::{Exit, Fault, Status, clock};
 
@@ -16,7 +16,7 @@ pub(super) fn status(job: &JobMain, matches: &ArgMatches) -> Result<Exit, Fault>
         Some(answer) => serde_json::from_value(answer).map_err(|error| {
             Fault::new(Exit::Usage, format!("{} runs as another release of millpond", env.identity())).because(error)
         })?,
-        None => stopped::status(job, &env, matches)?,
+        None => stopped::status(job, &env, &*recorded::draw(job, matches, &env)?)?,
     };
     let text = if flag(matches, id::JSON) {
         serde_json::to_string_pretty(&status).expect("a status is plain data") + "\n"

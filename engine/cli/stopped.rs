@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use clap::ArgMatches;
 use millpond_state::Timestamp;
 use millpond_state::store::{Checkpoints, Manifest, StoreError, StoreErrorKind};
 
-use super::{JobMain, recorded};
+use super::JobMain;
 use crate::host::graph::Graph;
 use crate::redrive::Life;
 use crate::run::reached::{reached, savepoint};
 use crate::source::From;
 use crate::status::lag;
-use crate::{Env, Exit, Fault, PartitionStatus, Status};
+use crate::{Draw, Env, Exit, Fault, PartitionStatus, Status};
 
 /// The checkpoints of a job; `None` when it never ran on this state.
 fn checkpoints(env: &Env) -> Result<Option<Checkpoints>, Fault> {
@@ -48,10 +47,9 @@ pub(super) fn fault(env: &Env, error: &StoreError) -> Fault {
 }
 
 /// How a stopped job stands; lags are known where its inputs can be reached.
-pub(super) fn status(job: &JobMain, env: &Env, matches: &ArgMatches) -> Result<Status, Fault> {
-    let draw = recorded::draw(job, matches, env)?;
-    let Some((record, manifest)) = crate::peek(&*draw, env)? else { return Err(uncommitted(env)?) };
-    let ends = crate::run::start::drawn(&*draw, env).and_then(|graph| ends(&graph, env));
+pub(super) fn status(job: &JobMain, env: &Env, draw: &Draw) -> Result<Status, Fault> {
+    let Some((record, manifest)) = crate::peek(draw, env)? else { return Err(uncommitted(env)?) };
+    let ends = crate::run::start::drawn(draw, env).and_then(|graph| ends(&graph, env));
     let ends = ends.unwrap_or_else(|fault| {
         tracing::debug!(%fault, "the ends of the inputs are not known");
         Ends::new()

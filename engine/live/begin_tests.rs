@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ledger::{Added, Committed, Decide, Doomed, Own};
-use crate::registry::{Leg, More, Output, Standing, Turn, Version};
+use crate::registry::{Leg, More, Standing, Turn};
 
 /// Keeps these offsets, and is asked for nothing else.
 struct Keeps(Vec<Range<u64>>);
@@ -41,30 +41,7 @@ impl Ledger for Keeps {
 
 #[test]
 fn a_leg_whose_beginning_retention_has_passed_is_read_from_what_is_kept() {
-    let output = Output {
-        name: "out".into(),
-        at: "out.v2".into(),
-        sink: "out".into(),
-        upsert: false,
-        settled: true,
-        id: None,
-        more: More::new(),
-    };
-    let version = Version {
-        plan: String::new(),
-        shapes: BTreeMap::new(),
-        build: String::new(),
-        binary: String::new(),
-        home: String::new(),
-        from: String::new(),
-        options: BTreeMap::new(),
-        registered: Timestamp::EPOCH,
-        outputs: vec![output],
-        standing: Standing::default(),
-        compared: None,
-        retiring: false,
-        more: More::new(),
-    };
+    let version = super::tests::version("out.v2".into(), true, Standing::default());
     let mut entry = Entry::new("views").register(2, version).unwrap();
     let turn = Turn { from: Timestamp::from_secs(7), starts: vec![3, 5], ends: None, more: More::new() };
     let outputs = BTreeMap::from([("out".to_owned(), turn)]);

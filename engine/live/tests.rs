@@ -166,17 +166,10 @@ impl Job {
     }
 }
 
-fn register(memory: &Memory, job: &Job) {
-    let output = Output {
-        name: OUT.into(),
-        at: at(job.version),
-        sink: OUT.into(),
-        upsert: false,
-        settled: job.ahead == 0,
-        id: None,
-        more: More::new(),
-    };
-    let version = Version {
+/// One that writes this topic.
+pub(super) fn version(at: String, settled: bool, standing: Standing) -> Version {
+    let output = Output { name: OUT.into(), at, sink: OUT.into(), upsert: false, settled, id: None, more: More::new() };
+    Version {
         plan: String::new(),
         shapes: BTreeMap::new(),
         build: String::new(),
@@ -185,12 +178,17 @@ fn register(memory: &Memory, job: &Job) {
         from: String::new(),
         registered: Timestamp::EPOCH,
         outputs: vec![output],
-        standing: Standing { run: job.run.to_string(), ..Standing::default() },
-        options: Default::default(),
+        standing,
+        options: BTreeMap::new(),
         compared: None,
         retiring: false,
         more: More::new(),
-    };
+    }
+}
+
+fn register(memory: &Memory, job: &Job) {
+    let standing = Standing { run: job.run.to_string(), ..Standing::default() };
+    let version = version(at(job.version), job.ahead == 0, standing);
     registry::change(memory, JOB, |entry| entry.register(job.version, version.clone()).map(Some)).unwrap();
 }
 

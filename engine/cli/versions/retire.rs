@@ -58,7 +58,7 @@ pub(in crate::cli) fn retire(main: &JobMain, matches: &ArgMatches) -> Result<Exi
         ));
     }
     // A build that cannot be drawn as that version knows nothing of its letters.
-    let left = match recorded::draw(main, matches, &env) {
+    let left = match recorded::draw_as(main, matches, &env, &known.options) {
         Ok(draw) => dead::left_in_words(matches, &env, &draw),
         Err(fault) => {
             Some(format!("how many dead letters of {who} have not gone through again is not known ({fault})"))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Job;
-use crate::cli::stopped;
+use crate::cli::{recorded, stopped};
 use crate::control::ask;
 use crate::ledger::Ledger;
 use crate::registry::{More, Output, Standing, State, Version};
@@ -80,7 +80,9 @@ impl Job<'_> {
                 Fault::new(Exit::Usage, format!("{} runs as another release of millpond", env.identity()))
                     .because(error)
             })?,
-            None => match stopped::status(self.main, &env, self.matches) {
+            None => match recorded::draw_as(self.main, self.matches, &env, &version.options)
+                .and_then(|draw| stopped::status(self.main, &env, &*draw))
+            {
                 Ok(status) => status,
                 // It never committed anything.
                 Err(_) if version.standing.epoch == 0 => {
